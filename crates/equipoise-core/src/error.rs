@@ -1,0 +1,71 @@
+//! What can go wrong, with the operands in the message.
+
+/// Errors of the definitions, engines and strategies.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A shape that does not fit another.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// What was being looked at.
+        what: String,
+        /// What would have fitted.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
+    /// The head has another number of columns than the pool.
+    #[error("the head has {head} columns, the pool's embeddings have {pool}")]
+    Dimension {
+        /// Columns of the head's weight.
+        head: usize,
+        /// Columns of the embeddings.
+        pool: usize,
+    },
+    /// A NaN or an infinity in an embedding.
+    #[error("row {row} of the pool holds a NaN or an infinity")]
+    NonFiniteRow {
+        /// The first such row.
+        row: usize,
+    },
+    /// A NaN or an infinity in the head.
+    #[error("the head holds a NaN or an infinity at class {class}")]
+    NonFiniteHead {
+        /// The first such class.
+        class: usize,
+    },
+    /// A budget of nothing.
+    #[error("the budget is 0")]
+    ZeroBudget,
+    /// No row left to pick.
+    #[error("none of the pool's {rows} rows is available")]
+    NothingAvailable {
+        /// Rows of the pool.
+        rows: usize,
+    },
+    /// A strategy that needs a head was given none.
+    #[error("strategy {strategy} needs a head")]
+    HeadMissing {
+        /// The strategy's name.
+        strategy: &'static str,
+    },
+    /// Quotas that do not fit the request.
+    #[error("quotas: {0}")]
+    Quotas(String),
+    /// The pool could not be read.
+    #[error("cannot read the pool at row {row}: {message}")]
+    Read {
+        /// First row of the chunk.
+        row: usize,
+        /// What the reader said.
+        message: String,
+    },
+    /// The device failed or refused.
+    #[error("device {device}: {message}")]
+    Device {
+        /// The engine's name.
+        device: String,
+        /// What it said.
+        message: String,
+    },
+}

@@ -1,0 +1,33 @@
+//! Types, definitions, strategies and the CPU engine of Equipoise.
+//!
+//! Nothing here does IO, knows a GPU or depends on burn. A [`Strategy`] asks an [`Engine`] for
+//! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
+//! and slowly, what every score is.
+
+pub mod cpu;
+pub mod definition;
+pub mod engine;
+mod error;
+mod head;
+mod interval;
+mod pick;
+mod pool;
+pub mod quota;
+pub mod random;
+mod rows;
+mod scan;
+mod settle;
+pub mod strategies;
+mod tolerance;
+
+pub use cpu::CpuEngine;
+pub use engine::{Block, Candidate, Engine, RowStatistics, Scorer};
+pub use error::Error;
+pub use head::Head;
+pub use pick::{LabelledRow, Pick};
+pub use pool::{Chunk, MemoryPool, Pool, Values};
+pub use rows::RowSet;
+pub use strategies::{Request, Selection, Strategy};
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,153 @@
+//! The strategies: rules that turn pool, head and labelled rows into picks.
+
+mod base;
+mod per_row;
+mod random;
+
+pub use base::Base;
+pub use per_row::{Confidence, Entropy, Margin, Mase};
+pub use random::Random;
+
+use crate::quota::ClassOrder;
+use crate::{Engine, Error, Head, LabelledRow, Pick, Pool, Result, RowSet};
+
+/// What to do about an embedding with a NaN or an infinity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Nonfinite {
+    /// Fail and name the first row.
+    #[default]
+    Refuse,
+    /// Leave such rows out and list them.
+    Skip,
+}
+
+/// One round's question. Build it with [`Request::new`] and set the fields that differ.
+#[derive(Clone)]
+pub struct Request<'a> {
+    /// The embeddings.
+    pub pool: &'a dyn Pool,
+    /// The head; `None` for strategies that need none.
+    pub head: Option<&'a Head>,
+    /// Rows that may be picked.
+    pub available: &'a RowSet,
+    /// Rows that have a label already.
+    pub labelled: &'a [LabelledRow],
+    /// How many rows to pick; more than are available means all of them.
+    pub budget: usize,
+    /// Per class, how many rows it may claim; `None` for the uniform quota.
+    pub quotas: Option<&'a [usize]>,
+    /// In which order classes are served.
+    pub class_order: ClassOrder,
+    /// Makes every random choice reproducible.
+    pub seed: u64,
+    /// The round, from 0: another stream of random numbers.
+    pub round: u32,
+    /// What to do about NaN and infinities.
+    pub nonfinite: Nonfinite,
+    /// Called with the number of rows read since the last call.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<'a> Request<'a> {
+    /// A request with the defaults: nothing labelled, uniform quotas, classes by id, seed 0.
+    pub fn new(pool: &'a dyn Pool, available: &'a RowSet, budget: usize) -> Self {
+        Self {
+            pool,
+            head: None,
+            available,
+            labelled: &[],
+            budget,
+            quotas: None,
+            class_order: ClassOrder::Id,
+            seed: 0,
+            round: 0,
+            nonfinite: Nonfinite::Refuse,
+            progress: &|_| {},
+        }
+    }
+
+    /// The head, for `strategy`.
+    ///
+    /// # Errors
+    /// [`Error::HeadMissing`] where there is none, [`Error::Dimension`] where it does not fit.
+    pub fn head_for(&self, strategy: &'static str) -> Result<&'a Head> {
+        let head = self.head.ok_or(Error::HeadMissing { strategy })?;
+        if head.dim() != self.pool.dim() {
+            return Err(Error::Dimension {
+                head: head.dim(),
+                pool: self.pool.dim(),
+            });
+        }
+        Ok(head)
+    }
+
+    /// The budget, cut to the available rows.
+    ///
+    /// # Errors
+    /// [`Error::ZeroBudget`] and [`Error::NothingAvailable`]; [`Error::Shape`] where `available`
+    /// does not count the pool's rows.
+    pub fn effective_budget(&self) -> Result<usize> {
+        let rows = self.pool.rows();
+        if self.available.bound() != rows {
+            return Err(Error::Shape {
+                what: "available rows".into(),
+                expected: format!("a set over {rows} rows"),
+                found: format!("a set over {}", self.available.bound()),
+            });
+        }
+        match (self.budget, self.available.len()) {
+            (0, _) => Err(Error::ZeroBudget),
+            (_, 0) => Err(Error::NothingAvailable { rows }),
+            (budget, available) => Ok(budget.min(available)),
+        }
+    }
+}
+
+/// What a strategy answers, and what it took.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Selection {
+    /// The picks, in pick order.
+    pub picks: Vec<Pick>,
+    /// Rows left out for a NaN or an infinity, ascending.
+    pub nonfinite: Vec<usize>,
+    /// Scores (row and class) that float64 had to settle.
+    pub settled: u64,
+    /// Chunks scored again in smaller parts because a device's list was full.
+    pub retries: u64,
+    /// Scans made again because a class ran out of candidates.
+    pub refills: u64,
+}
+
+/// A rule that picks rows. It asks the engine for operations and does not know the device.
+pub trait Strategy: Send + Sync {
+    /// Name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One line: what it picks.
+    fn summary(&self) -> &'static str;
+
+    /// Where it was published.
+    fn source(&self) -> &'static str;
+
+    /// Whether it uses the head.
+    fn needs_head(&self) -> bool;
+
+    /// Picks rows.
+    ///
+    /// # Errors
+    /// Those of [`Request::head_for`] and [`Request::effective_budget`], of the pool and of the engine.
+    fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection>;
+}
+
+/// Every strategy, in the order they are listed.
+pub fn all() -> &'static [&'static dyn Strategy] {
+    &[&Base, &Mase, &Margin, &Confidence, &Entropy, &Random]
+}
+
+/// The strategy of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Strategy> {
+    all()
+        .iter()
+        .copied()
+        .find(|strategy| strategy.name() == name)
+}

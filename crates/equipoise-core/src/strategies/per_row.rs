@@ -1,0 +1,104 @@
+//! Strategies that rank rows by a score of their own: MASE, margin, confidence, entropy.
+
+use rayon::prelude::*;
+
+use super::{Request, Selection, Strategy};
+use crate::definition::{self, RowScore};
+use crate::scan::{Entry, Scan};
+use crate::settle::pool_embedding;
+use crate::{Engine, Pick, Result};
+
+/// Least distance to a decision boundary, whichever class it belongs to.
+pub struct Mase;
+/// Least difference between the two most probable classes.
+pub struct Margin;
+/// Least probability of the most probable class.
+pub struct Confidence;
+/// Largest entropy of the predicted probabilities.
+pub struct Entropy;
+
+macro_rules! per_row_strategy {
+    ($type:ty, $score:expr, $name:literal, $summary:literal, $source:literal) => {
+        impl Strategy for $type {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn summary(&self) -> &'static str {
+                $summary
+            }
+
+            fn source(&self) -> &'static str {
+                $source
+            }
+
+            fn needs_head(&self) -> bool {
+                true
+            }
+
+            fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
+                select($name, $score, engine, request)
+            }
+        }
+    };
+}
+
+per_row_strategy!(
+    Mase,
+    RowScore::Mase,
+    "mase",
+    "rows nearest to any decision boundary of the head",
+    "arXiv 2111.12880"
+);
+per_row_strategy!(
+    Margin,
+    RowScore::Margin,
+    "margin",
+    "rows whose two most probable classes are nearly as probable",
+    "Scheffer et al., IDA 2001"
+);
+per_row_strategy!(
+    Confidence,
+    RowScore::Confidence,
+    "confidence",
+    "rows whose most probable class is least probable",
+    "Lewis and Gale, SIGIR 1994"
+);
+per_row_strategy!(
+    Entropy,
+    RowScore::Entropy,
+    "entropy",
+    "rows whose predicted probabilities have the largest entropy",
+    "Settles, Active Learning Literature Survey, 2009"
+);
+
+fn select(
+    name: &'static str,
+    score: RowScore,
+    engine: &dyn Engine,
+    request: &Request<'_>,
+) -> Result<Selection> {
+    let head = request.head_for(name)?;
+    let budget = request.effective_budget()?;
+    let mut scan = Scan::new(engine, request, head);
+    let best = scan.best_rows(score, budget)?;
+    let picks = best
+        .par_iter()
+        .map(|Entry { row, .. }| {
+            let logits = scan.settler().logits(&pool_embedding(request.pool, *row)?);
+            let p = definition::predicted(&logits);
+            let distances = definition::distances(&logits, p, head);
+            Ok(Pick {
+                row: *row,
+                class: None,
+                score: Some(definition::row_score(score, &logits, head).1),
+                predicted: Some(p as u32),
+                runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Selection {
+        picks,
+        ..scan.selection
+    })
+}
