@@ -125,7 +125,7 @@ impl<'a> Scan<'a> {
                         let logits =
                             scan.settler
                                 .logits(&embedding(block.values, scan.head.dim(), row));
-                        let (key, _) = definition::row_score(score, &logits, scan.head);
+                        let (key, _) = scan.settler.row_score(score, &logits);
                         Entry {
                             key,
                             row: start + row,

@@ -1,16 +1,25 @@
 //! Exact scores of the rows the fast pass could not decide: bit for bit those of
 //! [`crate::definition`], several classes at a time.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use crate::definition::RowScore;
 use crate::{Chunk, Head, Pool, Result, Values, definition};
 
 /// Classes summed side by side: each keeps its own order of additions.
 const LANES: usize = 8;
+
+/// Most classes whose distances ‖W[p] − W[c]‖ are kept once computed, 512 MiB of them.
+const KEPT_CLASSES: usize = 8192;
 
 /// The head, laid out for exact logits of whole rows.
 pub(crate) struct Settler<'a> {
     head: &'a Head,
     /// (⌈C/LANES⌉, M, LANES): class `block · LANES + lane`, zeros beyond C.
     columns: Vec<f32>,
+    /// Per predicted class, ‖W[p] − W[c]‖ for all c; empty where the head has too many classes.
+    weight_distances: Vec<OnceLock<Vec<f64>>>,
 }
 
 impl<'a> Settler<'a> {
@@ -23,7 +32,26 @@ impl<'a> Settler<'a> {
                 block[m * LANES + class % LANES] = *weight;
             }
         }
-        Self { head, columns }
+        let kept = if classes <= KEPT_CLASSES { classes } else { 0 };
+        Self {
+            head,
+            columns,
+            weight_distances: vec![OnceLock::new(); kept],
+        }
+    }
+
+    /// ‖W[p] − W[c]‖ for all c.
+    fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
+        let classes = 0..self.head.classes();
+        let compute = || {
+            classes
+                .map(|c| definition::weight_distance(self.head, p, c))
+                .collect()
+        };
+        match self.weight_distances.get(p) {
+            Some(kept) => Cow::Borrowed(kept.get_or_init(compute)),
+            None => Cow::Owned(compute()),
+        }
     }
 
     /// All logits of one embedding.
@@ -57,7 +85,28 @@ impl<'a> Settler<'a> {
     pub(crate) fn distances(&self, x: &[f32]) -> (usize, Vec<f64>) {
         let logits = self.logits(x);
         let p = definition::predicted(&logits);
-        (p, definition::distances(&logits, p, self.head))
+        (p, self.distances_of_logits(&logits, p))
+    }
+
+    /// [`definition::distances`], with the weights' distances kept.
+    pub(crate) fn distances_of_logits(&self, logits: &[f64], p: usize) -> Vec<f64> {
+        let mut distances: Vec<f64> = logits
+            .iter()
+            .zip(self.weight_distances(p).iter())
+            .map(|(z, weights)| definition::boundary_distance(logits[p], *z, *weights))
+            .collect();
+        distances[p] = f64::INFINITY;
+        distances
+    }
+
+    /// A row's key and score, as [`definition::row_score`] has them.
+    pub(crate) fn row_score(&self, score: RowScore, logits: &[f64]) -> (f64, f64) {
+        if score == RowScore::Mase {
+            let distances = self.distances_of_logits(logits, definition::predicted(logits));
+            let mase = definition::mase(&distances);
+            return (mase, mase);
+        }
+        definition::row_score(score, logits, self.head)
     }
 }
 
@@ -80,7 +129,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn logits_equal_the_definition_bit_for_bit(
+        fn scores_equal_the_definition_bit_for_bit(
             dim in 1usize..20, classes in 1usize..20, seed in 0u64..1000,
         ) {
             let numbers = crate::random::Philox::new(seed, crate::random::Purpose::Drawing, 0, 0);
@@ -89,7 +138,15 @@ mod tests {
             let head = Head::new(weight, vec![0.25; classes], dim).unwrap();
             let x: Vec<f32> = (0..dim).map(|m| number(m + 1_000_000)).collect();
             let exact = definition::logits(&x, &head);
-            proptest::prop_assert_eq!(Settler::new(&head).logits(&x), exact);
+            let settler = Settler::new(&head);
+            proptest::prop_assert_eq!(settler.logits(&x), exact.clone());
+            let p = definition::predicted(&exact);
+            let distances = definition::distances(&exact, p, &head);
+            proptest::prop_assert_eq!(settler.distances(&x), (p, distances));
+            for score in [RowScore::Mase, RowScore::Margin] {
+                let defined = definition::row_score(score, &exact, &head);
+                proptest::prop_assert_eq!(settler.row_score(score, &exact), defined);
+            }
         }
     }
 }

@@ -87,11 +87,11 @@ fn select(
         .map(|Entry { row, .. }| {
             let logits = scan.settler().logits(&pool_embedding(request.pool, *row)?);
             let p = definition::predicted(&logits);
-            let distances = definition::distances(&logits, p, head);
+            let distances = scan.settler().distances_of_logits(&logits, p);
             Ok(Pick {
                 row: *row,
                 class: None,
-                score: Some(definition::row_score(score, &logits, head).1),
+                score: Some(scan.settler().row_score(score, &logits).1),
                 predicted: Some(p as u32),
                 runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
             })
