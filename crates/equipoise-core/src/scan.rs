@@ -81,7 +81,8 @@ impl List {
 
     fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
         self.entries.extend(entries);
-        self.entries.sort_unstable_by(Entry::order);
+        // Stable, because it merges the sorted run it finds instead of starting anew.
+        self.entries.sort_by(Entry::order);
         self.entries.truncate(self.keep);
     }
 }
