@@ -1,0 +1,47 @@
+//! Twins of the shaders' uniform structs; their layouts are asserted at build time.
+
+use bytemuck::{Pod, Zeroable};
+
+/// What `logits` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct LogitsParameters {
+    /// Rows of the block.
+    pub rows: u32,
+    /// Columns of the embeddings and the head, M.
+    pub dim: u32,
+    /// Classes of the head, C.
+    pub classes: u32,
+    /// First class of the slice.
+    pub first: u32,
+    /// Classes of the slice.
+    pub count: u32,
+    /// Uniform structs are a multiple of 16 bytes.
+    pub padding_0: u32,
+    /// See `padding_0`.
+    pub padding_1: u32,
+    /// See `padding_0`.
+    pub padding_2: u32,
+}
+
+/// What `row_statistics` and `class_candidates` are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct RowParameters {
+    /// Rows of the block.
+    pub rows: u32,
+    /// Classes of the head, C.
+    pub classes: u32,
+    /// First predicted class of the slice of the scale table.
+    pub first: u32,
+    /// Predicted classes of the slice.
+    pub count: u32,
+    /// Candidates that the list holds.
+    pub capacity: u32,
+    /// Uniform structs are a multiple of 16 bytes.
+    pub padding_0: u32,
+    /// See `padding_0`.
+    pub padding_1: u32,
+    /// See `padding_0`.
+    pub padding_2: u32,
+}

@@ -1,0 +1,7 @@
+// Embeddings stored as f32.
+
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+
+fn load_value(index: u32) -> f32 {
+    return values[index];
+}
