@@ -1,0 +1,19 @@
+//! Backbones, checkpoints and training of Equipoise, on burn.
+//!
+//! [`Backbone`] turns images into embeddings, [`fit`] turns labelled embeddings into a head, and
+//! [`train`] makes the weights of a small backbone. All run on a [`ModelDevice`]: burn's CPU
+//! backend, or a GPU whose wgpu device the selection engine uses too.
+
+mod backbone;
+mod checkpoint;
+mod device;
+mod error;
+mod resnet;
+
+pub use backbone::{Backbone, LoadReport};
+pub use device::ModelDevice;
+pub use error::Error;
+pub use resnet::{MODELS, PUBLISHED_WIDTH};
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
