@@ -10,6 +10,7 @@ pub mod engine;
 mod error;
 mod head;
 mod interval;
+mod lists;
 mod pick;
 mod pool;
 pub mod quota;

@@ -42,11 +42,12 @@ impl<'a> Settler<'a> {
 
     /// ‖W[p] − W[c]‖ for all c.
     fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
-        let classes = 0..self.head.classes();
         let compute = || {
-            classes
-                .map(|c| definition::weight_distance(self.head, p, c))
-                .collect()
+            let mut squares = self.sums(self.head.class_weight(p), |p, c| (p - c) * (p - c));
+            squares
+                .iter_mut()
+                .for_each(|square| *square = square.sqrt());
+            squares
         };
         match self.weight_distances.get(p) {
             Some(kept) => Cow::Borrowed(kept.get_or_init(compute)),
@@ -54,20 +55,26 @@ impl<'a> Settler<'a> {
         }
     }
 
-    /// All logits of one embedding.
-    pub(crate) fn logits(&self, x: &[f32]) -> Vec<f64> {
+    /// Per class, Σ term(x[m], W[c][m]) for m = 0..M−1, in that order.
+    fn sums(&self, x: &[f32], term: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let classes = self.head.classes();
-        let mut logits = Vec::with_capacity(classes.next_multiple_of(LANES));
+        let mut all = Vec::with_capacity(classes.next_multiple_of(LANES));
         for block in self.columns.chunks_exact(self.head.dim() * LANES) {
             let mut sums = [0.0f64; LANES];
             for (x, weights) in x.iter().zip(block.chunks_exact(LANES)) {
                 for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum += f64::from(*x) * f64::from(*weight);
+                    *sum += term(f64::from(*x), f64::from(*weight));
                 }
             }
-            logits.extend_from_slice(&sums);
+            all.extend_from_slice(&sums);
         }
-        logits.truncate(classes);
+        all.truncate(classes);
+        all
+    }
+
+    /// All logits of one embedding.
+    pub(crate) fn logits(&self, x: &[f32]) -> Vec<f64> {
+        let mut logits = self.sums(x, |x, weight| x * weight);
         for (logit, bias) in logits.iter_mut().zip(self.head.bias()) {
             *logit += f64::from(*bias);
         }

@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use super::{Request, Selection, Strategy};
+use crate::lists::List;
 use crate::quota::{ClassOrder, class_counts, uniform};
-use crate::scan::{List, Scan};
-use crate::settle::pool_embedding;
-use crate::{Engine, Error, Pick, Result, RowSet, definition};
+use crate::scan::Scan;
+use crate::settle::{Settler, pool_embedding};
+use crate::{Engine, Error, Pick, Pool, Result, RowSet, definition};
 
 /// Emam et al., *Active Learning at the ImageNet Scale*, arXiv 2111.12880, algorithm 1.
 pub struct Base;
@@ -51,15 +52,16 @@ impl Strategy for Base {
             ClassOrder::Id => (0..classes).collect(),
             order => order.order(&class_counts(request.labelled, classes)?),
         };
-        let mut scan = Scan::new(engine, request, head);
+        let mut scan = Scan::new(engine, request, head)?;
         let taken = serve(&mut scan, request.available, &quotas, &order, budget)?;
+        let settler = &scan.exact.settler;
         let picks = taken
             .par_iter()
-            .map(|(class, row)| describe(&scan, request, *class, *row))
+            .map(|(class, row)| describe(settler, request.pool, *class, *row))
             .collect::<Result<Vec<_>>>()?;
         Ok(Selection {
             picks,
-            ..scan.selection
+            ..scan.exact.selection
         })
     }
 }
@@ -141,14 +143,12 @@ fn refill(
             lists[class] = list;
         }
     }
-    scan.selection.refills += 1;
+    scan.exact.selection.refills += 1;
     Ok(())
 }
 
-fn describe(scan: &Scan<'_>, request: &Request<'_>, class: usize, row: usize) -> Result<Pick> {
-    let (p, distances) = scan
-        .settler()
-        .distances(&pool_embedding(request.pool, row)?);
+fn describe(settler: &Settler<'_>, pool: &dyn Pool, class: usize, row: usize) -> Result<Pick> {
+    let (p, distances) = settler.distances(&pool_embedding(pool, row)?);
     Ok(Pick {
         row,
         class: Some(class as u32),

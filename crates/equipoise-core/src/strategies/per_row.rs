@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::{Request, Selection, Strategy};
 use crate::definition::{self, RowScore};
-use crate::scan::{Entry, Scan};
+use crate::lists::Entry;
+use crate::scan::Scan;
 use crate::settle::pool_embedding;
 use crate::{Engine, Pick, Result};
 
@@ -80,18 +81,19 @@ fn select(
 ) -> Result<Selection> {
     let head = request.head_for(name)?;
     let budget = request.effective_budget()?;
-    let mut scan = Scan::new(engine, request, head);
+    let mut scan = Scan::new(engine, request, head)?;
     let best = scan.best_rows(score, budget)?;
+    let settler = &scan.exact.settler;
     let picks = best
         .par_iter()
         .map(|Entry { row, .. }| {
-            let logits = scan.settler().logits(&pool_embedding(request.pool, *row)?);
+            let logits = settler.logits(&pool_embedding(request.pool, *row)?);
             let p = definition::predicted(&logits);
-            let distances = scan.settler().distances_of_logits(&logits, p);
+            let distances = settler.distances_of_logits(&logits, p);
             Ok(Pick {
                 row: *row,
                 class: None,
-                score: Some(scan.settler().row_score(score, &logits).1),
+                score: Some(settler.row_score(score, &logits).1),
                 predicted: Some(p as u32),
                 runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
             })
@@ -99,6 +101,6 @@ fn select(
         .collect::<Result<Vec<_>>>()?;
     Ok(Selection {
         picks,
-        ..scan.selection
+        ..scan.exact.selection
     })
 }
