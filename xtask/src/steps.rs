@@ -31,7 +31,10 @@ pub(crate) fn check() -> Outcome {
 /// What `.ci/run` does: [`check`], then the README's two commands.
 pub(crate) fn ci() -> Outcome {
     check()?;
-    step("demo", cargo(&["run", "--release", "--", "demo"]))?;
+    step(
+        "demo",
+        cargo(&["run", "--release", "--", "demo", "--force"]),
+    )?;
     test(&[])
 }
 
@@ -76,50 +79,52 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
         "program",
         prepare(cargo(&["build", "--release", "--package", "equipoise-cli"])),
     )?;
+    let mut tally = Tally::default();
+    let mut outcome = Ok(());
+    for (name, command) in runners(filter) {
+        outcome = outcome.and(counted(name, prepare(command), &mut tally));
+    }
+    println!("{tally}");
+    outcome
+}
+
+/// Packages tested apart from the others. The shaders' tests translate with all of naga, which would
+/// change the features that wgpu and burn are built with, and compile both a second time. The
+/// benchmarks would do the same by criterion, and hold no test.
+const APART: [&str; 2] = ["equipoise-shaders", "equipoise-benches"];
+
+/// What runs every test: nextest where it is installed (it has no doctests), else cargo itself.
+fn runners(filter: &[String]) -> Vec<(&'static str, Command)> {
     let nextest = Command::new(program())
         .args(["nextest", "--version"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    let mut tally = Tally::default();
-    let outcome = match nextest {
-        true => {
-            let mut run = cargo(&[
-                "nextest",
-                "run",
-                "--release",
-                "--workspace",
-                "--no-fail-fast",
-            ]);
-            // A filter may match doctests alone.
-            run.arg("--no-tests=pass").args(filter);
-            counted("tests", prepare(run), &mut tally).and(counted(
-                "doctests",
-                prepare(doctests(filter)),
-                &mut tally,
-            ))
-        }
-        false => {
-            let mut run = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
-            run.arg("--").args(filter);
-            counted("tests", prepare(run), &mut tally)
-        }
+    let runner: &[&str] = match nextest {
+        // A filter may match tests of one of the commands alone.
+        true => &["nextest", "run", "--no-tests=pass"],
+        false => &["test"],
     };
-    println!("{tally}");
-    outcome
-}
-
-fn doctests(filter: &[String]) -> Command {
-    let mut command = cargo(&[
-        "test",
-        "--release",
-        "--workspace",
-        "--doc",
-        "--no-fail-fast",
-    ]);
-    command.arg("--").args(filter);
-    command
+    let command = |words: &[&str], packages: &[&str]| {
+        let mut command = cargo(words);
+        command.args(["--release", "--no-fail-fast"]).args(packages);
+        if !filter.is_empty() {
+            command.arg("--").args(filter);
+        }
+        command
+    };
+    let mut most = vec!["--workspace"];
+    most.extend(APART.iter().flat_map(|package| ["--exclude", package]));
+    let shaders = ["--package", APART[0]];
+    let mut commands = vec![
+        ("tests", command(runner, &most)),
+        ("shader tests", command(runner, &shaders)),
+    ];
+    if nextest {
+        commands.push(("doctests", command(&["test", "--doc"], &most)));
+    }
+    commands
 }
 
 /// The workspace's folder.

@@ -1,0 +1,19 @@
+//! Tells the tests what is here: the data beside the repository, and an adapter for the GPU tests.
+
+use std::path::Path;
+
+fn main() {
+    println!("cargo:rustc-check-cfg=cfg(shared)");
+    println!("cargo:rustc-check-cfg=cfg(no_gpu)");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=EQUIPOISE_TEST_GPU");
+    let shared = Path::new("../../shared/README.md");
+    if shared.exists() {
+        // Only if it exists: cargo takes a missing file for one that always changes.
+        println!("cargo:rerun-if-changed={}", shared.display());
+        println!("cargo:rustc-cfg=shared");
+    }
+    if std::env::var("EQUIPOISE_TEST_GPU").is_ok_and(|value| value == "0") {
+        println!("cargo:rustc-cfg=no_gpu");
+    }
+}

@@ -1,0 +1,96 @@
+//! The picks that [`definition`] asks for: every score of every row, sorted.
+
+use equipoise_core::definition::{self, RowScore};
+use equipoise_core::{Head, Pick, RowSet};
+
+/// What BASE needs beyond the scores.
+pub struct Serving {
+    /// How many rows each class may claim.
+    pub quotas: Vec<usize>,
+    /// In which order classes are served.
+    pub order: Vec<usize>,
+}
+
+/// BASE: class by class the smallest scores among the rows not taken yet; ties to the lowest row.
+pub fn base(
+    rows: &[Vec<f32>],
+    head: &Head,
+    available: &RowSet,
+    budget: usize,
+    serving: &Serving,
+) -> Vec<Pick> {
+    let scored: Vec<(usize, usize, Vec<f64>)> = available
+        .iter()
+        .map(|row| {
+            let (p, distances) = distances(&rows[row], head);
+            (row, p, definition::base(&distances, p))
+        })
+        .collect();
+    let mut taken = RowSet::none(rows.len());
+    let mut picks = Vec::new();
+    for class in &serving.order {
+        let mut left: Vec<_> = scored
+            .iter()
+            .filter(|(row, ..)| !taken.contains(*row))
+            .collect();
+        left.sort_by(|a, b| ordered(a.2[*class], a.0, b.2[*class], b.0));
+        let quota = serving.quotas[*class].min(budget - picks.len());
+        for (row, _, scores) in left.into_iter().take(quota) {
+            taken.insert(*row);
+            picks.push(Pick {
+                class: Some(*class as u32),
+                score: Some(scores[*class]),
+                ..described(*row, &rows[*row], head)
+            });
+        }
+    }
+    picks
+}
+
+/// A score of the rows themselves: the smallest keys; ties to the lowest row.
+pub fn per_row(
+    score: RowScore,
+    rows: &[Vec<f32>],
+    head: &Head,
+    available: &RowSet,
+    budget: usize,
+) -> Vec<Pick> {
+    let mut scored: Vec<(usize, f64, f64)> = available
+        .iter()
+        .map(|row| {
+            let logits = definition::logits(&rows[row], head);
+            let (key, value) = definition::row_score(score, &logits, head);
+            (row, key, value)
+        })
+        .collect();
+    scored.sort_by(|a, b| ordered(a.1, a.0, b.1, b.0));
+    let best = scored.into_iter().take(budget);
+    best.map(|(row, _, value)| Pick {
+        score: Some(value),
+        ..described(row, &rows[row], head)
+    })
+    .collect()
+}
+
+/// Distances of one embedding to the boundaries of its predicted class, which comes first.
+pub fn distances(x: &[f32], head: &Head) -> (usize, Vec<f64>) {
+    let logits = definition::logits(x, head);
+    let p = definition::predicted(&logits);
+    let distances = definition::distances(&logits, p, head);
+    (p, distances)
+}
+
+fn described(row: usize, x: &[f32], head: &Head) -> Pick {
+    let (p, distances) = distances(x, head);
+    Pick {
+        predicted: Some(p as u32),
+        runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
+        ..Pick::of_row(row)
+    }
+}
+
+fn ordered(a: f64, row_a: usize, b: f64, row_b: usize) -> std::cmp::Ordering {
+    a.partial_cmp(&b)
+        .expect("a score is never NaN")
+        .then(row_a.cmp(&row_b))
+}

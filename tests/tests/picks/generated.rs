@@ -1,0 +1,252 @@
+//! Generated cases against the definition, whole and in odd parts.
+
+use std::ops::RangeInclusive;
+
+use equipoise_core::definition::RowScore;
+use equipoise_core::quota::{self, ClassOrder};
+use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
+use equipoise_core::{Engine, Pick, Pool, Request, Strategy};
+use equipoise_tests::brute_force::{self, Serving};
+use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
+use equipoise_tests::parts::{Sharded, SmallBlocks};
+use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof};
+use proptest::strategy::Strategy as Generator;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::engines;
+
+/// Rows and budgets of a case.
+type Sizes = (RangeInclusive<usize>, RangeInclusive<usize>);
+
+/// Everything fits into one list.
+const SMALL: Sizes = (1..=130, 1..=150);
+
+/// Thresholds tighten many times, lists run out and are filled again.
+const LARGE: Sizes = (1500..=3000, 300..=900);
+
+/// Dimensions and classes straddle the GPU kernels' tiles (16 deep, 64 wide).
+fn shapes(rows: RangeInclusive<usize>) -> impl Generator<Value = Shape> {
+    let size = |most: usize| prop_oneof![1..=most, Just(16), Just(17), Just(64), Just(65)];
+    let kind = proptest::sample::select(&KINDS[..]);
+    (kind, any::<bool>(), rows, size(40), size(40), any::<u64>()).prop_map(
+        |(kind, half, rows, dim, classes, seed)| Shape {
+            kind,
+            half,
+            rows,
+            dim,
+            classes,
+            seed,
+        },
+    )
+}
+
+/// The quotas of a case.
+#[derive(Debug, Clone, Copy)]
+enum Quotas {
+    Uniform,
+    Balance,
+    /// Class c may claim c mod 3 rows.
+    Uneven,
+}
+
+fn questions((rows, budget): Sizes) -> impl Generator<Value = (Shape, usize, Quotas, ClassOrder)> {
+    let quotas = prop_oneof![
+        Just(Quotas::Uniform),
+        Just(Quotas::Balance),
+        Just(Quotas::Uneven)
+    ];
+    let order = prop_oneof![Just(ClassOrder::Id), Just(ClassOrder::RarestFirst)];
+    (shapes(rows), budget, quotas, order)
+}
+
+fn run(
+    sizes: Sizes,
+    cases: u32,
+    test: impl Fn(Shape, usize, Quotas, ClassOrder) -> Result<(), TestCaseError>,
+) {
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    });
+    runner
+        .run(&questions(sizes), |(shape, budget, quotas, order)| {
+            test(shape, budget, quotas, order)
+        })
+        .unwrap();
+}
+
+/// Asks `strategy` the same question four ways, and wants `expected` each time.
+fn agrees(
+    engine: &dyn Engine,
+    strategy: &dyn Strategy,
+    request: &Request<'_>,
+    expected: &[Pick],
+) -> Result<(), TestCaseError> {
+    let rows = request.pool.rows();
+    let sharded = Sharded {
+        pool: request.pool,
+        shard: rows / 9 + 1,
+    };
+    let blocks = |max_rows| SmallBlocks { engine, max_rows };
+    let (small, larger) = (blocks(rows / 20 + 1), blocks(rows / 4 + 1));
+    let ways: [(&str, &dyn Engine, &dyn Pool); 4] = [
+        ("whole", engine, request.pool),
+        ("sharded", engine, &sharded),
+        ("in small blocks", &small, request.pool),
+        ("sharded, in larger blocks", &larger, &sharded),
+    ];
+    for (way, engine, pool) in ways {
+        let request = Request {
+            pool,
+            ..request.clone()
+        };
+        let selection = strategy
+            .select(engine, &request)
+            .map_err(|error| TestCaseError::fail(format!("{way}: {error}")))?;
+        prop_assert_eq!(
+            &selection.picks[..],
+            expected,
+            "{} {}",
+            strategy.name(),
+            way
+        );
+    }
+    Ok(())
+}
+
+/// Ranking keys and scores in their own unit are computed apart: they order rows alike.
+fn in_order(score: RowScore, picks: &[Pick]) -> Result<(), TestCaseError> {
+    /// Relative rounding of a score in its own unit, some float64 operations long.
+    const ROUNDING: f64 = 1e-13;
+    for pair in picks.windows(2) {
+        let (Some(a), Some(b)) = (pair[0].score, pair[1].score) else {
+            return Err(TestCaseError::fail("a pick without a score"));
+        };
+        let (low, high) = match score {
+            RowScore::Entropy => (b, a),
+            _ => (a, b),
+        };
+        let ordered = low <= high + ROUNDING * high.abs();
+        prop_assert!(ordered, "{:?}: {} before {}", score, a, b);
+    }
+    Ok(())
+}
+
+fn base_agrees(engine: &dyn Engine, sizes: Sizes, cases: u32) {
+    run(sizes, cases, |shape, budget, quotas, class_order| {
+        let case = shape.case();
+        let pool = case.pool();
+        let classes = case.head.classes();
+        let counts = quota::class_counts(&case.labelled, classes).unwrap();
+        let effective = budget.min(case.available.len());
+        let given = match quotas {
+            Quotas::Uniform => None,
+            Quotas::Balance => Some(quota::balance(effective, &counts)),
+            Quotas::Uneven => Some((0..classes).map(|class| class % 3).collect()),
+        };
+        let serving = Serving {
+            quotas: given
+                .clone()
+                .unwrap_or_else(|| quota::uniform(effective, classes)),
+            order: class_order.order(&counts),
+        };
+        let expected =
+            brute_force::base(&case.rows, &case.head, &case.available, effective, &serving);
+        let request = Request {
+            head: Some(&case.head),
+            labelled: &case.labelled,
+            quotas: given.as_deref(),
+            class_order,
+            ..Request::new(&pool, &case.available, budget)
+        };
+        agrees(engine, &Base, &request, &expected)
+    });
+}
+
+fn per_row_agrees(engine: &dyn Engine, sizes: Sizes, cases: u32) {
+    let scores: [(RowScore, &dyn Strategy); 4] = [
+        (RowScore::Mase, &Mase),
+        (RowScore::Margin, &Margin),
+        (RowScore::Confidence, &Confidence),
+        (RowScore::Entropy, &Entropy),
+    ];
+    run(sizes, cases, |shape, budget, _, _| {
+        let case: Case = shape.case();
+        let pool = case.pool();
+        for (score, strategy) in scores {
+            let expected =
+                brute_force::per_row(score, &case.rows, &case.head, &case.available, budget);
+            let request = Request {
+                head: Some(&case.head),
+                ..Request::new(&pool, &case.available, budget)
+            };
+            in_order(score, &expected)?;
+            agrees(engine, strategy, &request, &expected)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn cpu_base_equals_the_definition() {
+    base_agrees(&*engines::cpu(), SMALL, 1000);
+}
+
+#[test]
+fn cpu_row_scores_equal_the_definition() {
+    per_row_agrees(&*engines::cpu(), SMALL, 400);
+}
+
+#[test]
+fn cpu_base_equals_the_definition_in_larger_pools() {
+    base_agrees(&*engines::cpu(), LARGE, 40);
+}
+
+#[test]
+fn cpu_row_scores_equal_the_definition_in_larger_pools() {
+    per_row_agrees(&*engines::cpu(), LARGE, 20);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn gpu_base_equals_the_definition() {
+    base_agrees(&*engines::gpu(), SMALL, 48);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn gpu_row_scores_equal_the_definition() {
+    per_row_agrees(&*engines::gpu(), SMALL, 24);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn gpu_base_equals_the_definition_in_larger_pools() {
+    base_agrees(&*engines::gpu(), LARGE, 10);
+}
+
+#[test]
+fn lists_run_out_and_are_filled_again() {
+    let shape = Shape {
+        kind: Kind::AllWeightsEqual,
+        half: false,
+        rows: 2000,
+        dim: 8,
+        classes: 40,
+        seed: 1,
+    };
+    let case = shape.case();
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 400)
+    };
+    let selection = Base.select(&*engines::cpu(), &request).unwrap();
+    // Every score is +∞, so that all classes want the same rows, in order.
+    let rows: Vec<usize> = selection.picks.iter().map(|pick| pick.row).collect();
+    let expected: Vec<usize> = case.available.iter().take(400).collect();
+    assert_eq!(rows, expected);
+    assert!(selection.refills > 0, "the case is too easy: {selection:?}");
+}

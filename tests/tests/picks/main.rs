@@ -1,0 +1,5 @@
+//! Picks equal the definition's, in order, on every engine.
+
+mod engines;
+mod fixtures;
+mod generated;
