@@ -18,7 +18,8 @@ fn prefix() -> Result<Vec<&'static str>, String> {
     if !Path::new("/usr/bin/apt-get").exists() {
         return Err("there is no apt-get here".into());
     }
-    if answers(&mut Command::new("id").arg("-u"), "0") {
+    let user = Command::new("id").arg("-u").output();
+    if user.is_ok_and(|user| user.stdout.trim_ascii() == b"0") {
         return Ok(vec![]);
     }
     let may = Command::new("sudo")
@@ -31,12 +32,6 @@ fn prefix() -> Result<Vec<&'static str>, String> {
         true => Ok(vec!["sudo", "-n"]),
         false => Err("installing needs root or sudo without a password".into()),
     }
-}
-
-fn answers(command: &mut Command, expected: &str) -> bool {
-    command
-        .output()
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == expected)
 }
 
 fn run(prefix: &[&str], arguments: &[&str]) -> Result<(), String> {
