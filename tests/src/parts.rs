@@ -60,6 +60,48 @@ impl Scorer for SmallBlocksScorer<'_> {
     }
 }
 
+/// An engine that claims to be exact, which none in f32 is.
+pub struct Overconfident<'a>(pub &'a dyn Engine);
+
+impl Engine for Overconfident<'_> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn scorer(&self, head: &Head) -> Result<Box<dyn Scorer + '_>> {
+        Ok(Box::new(OverconfidentScorer(self.0.scorer(head)?)))
+    }
+}
+
+struct OverconfidentScorer<'a>(Box<dyn Scorer + 'a>);
+
+impl Scorer for OverconfidentScorer<'_> {
+    fn max_rows(&self) -> usize {
+        self.0.max_rows()
+    }
+
+    fn precision(&self) -> Precision {
+        Precision {
+            unit: 0.0,
+            exp_constant: 0.0,
+            exp_slope: 0.0,
+        }
+    }
+
+    fn row_statistics(&mut self, block: Block<'_>, out: &mut [RowStatistics]) -> Result<()> {
+        self.0.row_statistics(block, out)
+    }
+
+    fn class_candidates(
+        &mut self,
+        block: Block<'_>,
+        thresholds: &[f32],
+        out: &mut Vec<Candidate>,
+    ) -> Result<bool> {
+        self.0.class_candidates(block, thresholds, out)
+    }
+}
+
 /// A pool that breaks every so many rows, as one of shards does.
 pub struct Sharded<'a> {
     /// The rows.

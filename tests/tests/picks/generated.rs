@@ -8,7 +8,7 @@ use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
 use equipoise_core::{Engine, Pick, Pool, Request, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
 use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
-use equipoise_tests::parts::{Sharded, SmallBlocks};
+use equipoise_tests::parts::{Overconfident, Sharded, SmallBlocks};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -249,4 +249,34 @@ fn lists_run_out_and_are_filled_again() {
     let expected: Vec<usize> = case.available.iter().take(400).collect();
     assert_eq!(rows, expected);
     assert!(selection.refills > 0, "the case is too easy: {selection:?}");
+}
+
+#[test]
+fn cases_notice_bounds_that_are_too_tight() {
+    let engine = engines::cpu();
+    let overconfident = Overconfident(&*engine);
+    let wrong = |score, strategy: &dyn Strategy| {
+        let seeds = (0..200).filter(|seed| {
+            let shape = Shape {
+                kind: Kind::NearBoundary,
+                half: false,
+                rows: 130,
+                dim: 40,
+                classes: 8,
+                seed: *seed,
+            };
+            let case = shape.case();
+            let pool = case.pool();
+            let request = Request {
+                head: Some(&case.head),
+                ..Request::new(&pool, &case.available, 5)
+            };
+            let selection = strategy.select(&overconfident, &request).unwrap();
+            let expected = brute_force::per_row(score, &case.rows, &case.head, &case.available, 5);
+            selection.picks != expected
+        });
+        seeds.count()
+    };
+    assert!(wrong(RowScore::Mase, &Mase) > 0);
+    assert!(wrong(RowScore::Margin, &Margin) > 0);
 }
