@@ -27,20 +27,11 @@ const GPU_BATCH: usize = 512;
 #[derive(Debug)]
 pub struct Backbone {
     layers: Vec<Folded>,
-    classifier: Option<Classifier>,
+    head: Option<Head>,
     architecture: Architecture,
     path: PathBuf,
     digest: String,
     device: ModelDevice,
-}
-
-/// The classifier that came with the weights.
-#[derive(Debug)]
-struct Classifier {
-    head: Head,
-    /// The weight transposed, (M, C), on the device.
-    weight: Tensor<2>,
-    bias: Tensor<1>,
 }
 
 /// What was found in a weights file.
@@ -96,10 +87,9 @@ impl Backbone {
         let layers = std::iter::zip(&shapes, &values)
             .map(|(shape, values)| Folded::new(shape, values, place))
             .collect();
-        let classifier = found.map(|(_, head)| Classifier::new(head, device));
         let backbone = Self {
             layers,
-            classifier,
+            head: found.map(|(_, head)| head),
             architecture,
             path: weights.to_owned(),
             digest: checkpoint.digest().to_owned(),
@@ -115,7 +105,7 @@ impl Backbone {
 
     /// The checkpoint's own classifier, if it has one.
     pub fn head(&self) -> Option<&Head> {
-        self.classifier.as_ref().map(|classifier| &classifier.head)
+        self.head.as_ref()
     }
 
     /// SHA-256 of the weights file, in hexadecimal.
@@ -150,7 +140,27 @@ impl Backbone {
         height: usize,
         width: usize,
     ) -> Result<Vec<f32>, Error> {
-        self.run(images, n, [height, width], |embeddings| embeddings)
+        let pixels = COLOURS.saturating_mul(height).saturating_mul(width);
+        if pixels == 0 || n.checked_mul(pixels) != Some(images.len()) {
+            return Err(Error::Shape {
+                what: "images",
+                expected: format!("{n} of 3×{height}×{width}, no side 0"),
+                found: format!("{} numbers", images.len()),
+            });
+        }
+        let some = |images: &[f32]| {
+            let shape = [images.len() / pixels, COLOURS, height, width];
+            let data = TensorData::new(images.to_vec(), shape);
+            let images = Tensor::from_data(data, self.device.burn());
+            embed(&self.layers, images)
+                .try_into_vec_as::<f32>()
+                .map_err(|error| self.device.failed(error))
+        };
+        let parts: Result<Vec<_>, _> = match self.device.is_gpu() {
+            true => images.chunks(GPU_BATCH * pixels).map(some).collect(),
+            false => images.par_chunks(CPU_BATCH * pixels).map(some).collect(),
+        };
+        Ok(parts?.concat())
     }
 
     /// Logits, (n, C) row-major, of the checkpoint's own classifier; images as for [`Self::embed`].
@@ -164,58 +174,24 @@ impl Backbone {
         height: usize,
         width: usize,
     ) -> Result<Vec<f32>, Error> {
-        let classifier = self.classifier.as_ref();
-        let classifier = classifier.ok_or_else(|| Error::NoClassifier {
+        let head = self.head.as_ref().ok_or_else(|| Error::NoClassifier {
             path: self.path.clone(),
         })?;
-        self.run(images, n, [height, width], |embeddings| {
-            embeddings.matmul(classifier.weight.clone()) + classifier.bias.clone().unsqueeze()
-        })
-    }
-
-    /// What `finish` makes of the embeddings, read back.
-    fn run(
-        &self,
-        images: &[f32],
-        n: usize,
-        [height, width]: [usize; 2],
-        finish: impl Fn(Tensor<2>) -> Tensor<2> + Sync,
-    ) -> Result<Vec<f32>, Error> {
-        let pixels = COLOURS * height * width;
-        if pixels == 0 || n.checked_mul(pixels) != Some(images.len()) {
-            return Err(Error::Shape {
-                what: "images",
-                expected: format!("{n} of 3×{height}×{width}, no side 0"),
-                found: format!("{} numbers", images.len()),
-            });
-        }
-        let some = |images: &[f32]| {
-            let shape = [images.len() / pixels, COLOURS, height, width];
-            let data = TensorData::new(images.to_vec(), shape);
-            let images = Tensor::from_data(data, self.device.burn());
-            finish(embed(&self.layers, images))
-                .try_into_vec_as::<f32>()
-                .map_err(|error| self.device.failed(error))
-        };
-        let parts: Result<Vec<_>, _> = match self.device.is_gpu() {
-            true => images.chunks(GPU_BATCH * pixels).map(some).collect(),
-            false => images.par_chunks(CPU_BATCH * pixels).map(some).collect(),
-        };
-        Ok(parts?.concat())
+        // On the host: it is little work, and the same on every device.
+        let embeddings = self.embed(images, n, height, width)?;
+        let logits = embeddings.par_chunks_exact(self.dim()).flat_map_iter(|x| {
+            let rows = head.weight().chunks_exact(head.dim());
+            rows.zip(head.bias())
+                .map(move |(weight, bias)| linear(x, weight, *bias))
+        });
+        Ok(logits.collect())
     }
 }
 
-impl Classifier {
-    fn new(head: Head, device: &ModelDevice) -> Self {
-        let shape = [head.classes(), head.dim()];
-        let weight = TensorData::new(head.weight().to_vec(), shape);
-        let bias = TensorData::new(head.bias().to_vec(), [head.classes()]);
-        Self {
-            weight: Tensor::<2>::from_data(weight, device.burn()).transpose(),
-            bias: Tensor::from_data(bias, device.burn()),
-            head,
-        }
-    }
+/// z = x · w + b in float64, rounded once.
+fn linear(x: &[f32], weight: &[f32], bias: f32) -> f32 {
+    let products = std::iter::zip(x, weight).map(|(x, w)| f64::from(*x) * f64::from(*w));
+    (f64::from(bias) + products.sum::<f64>()) as f32
 }
 
 /// What stands before `conv1.weight`, outside any block. Of several networks in a file (a query

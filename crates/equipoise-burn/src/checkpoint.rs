@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn_store::pytorch_reader::{self, PytorchReader};
 use half::{bf16, f16};
@@ -16,7 +16,6 @@ use crate::Error;
 /// A weights file, opened: its tensors by their dotted names, read on demand.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    path: PathBuf,
     digest: String,
     tensors: BTreeMap<String, Stored>,
 }
@@ -105,15 +104,9 @@ impl Checkpoint {
                 .collect()
         };
         Ok(Self {
-            path: path.to_owned(),
             digest,
             tensors,
         })
-    }
-
-    /// The file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// SHA-256 of the file, in hexadecimal.

@@ -8,12 +8,16 @@ mod backbone;
 mod checkpoint;
 mod device;
 mod error;
+mod fit;
 mod resnet;
+mod train;
 
 pub use backbone::{Backbone, LoadReport};
 pub use device::ModelDevice;
 pub use error::Error;
+pub use fit::{Fit, FitOptions, fit};
 pub use resnet::{MODELS, PUBLISHED_WIDTH};
+pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
