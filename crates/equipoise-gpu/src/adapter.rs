@@ -1,0 +1,179 @@
+//! Which adapters there are, and opening one.
+
+use std::fmt;
+
+use wgpu::{Backend, Backends, DeviceType};
+
+use crate::GpuError;
+
+/// The backends offered: those with compute shaders as the kernels need them.
+const BACKENDS: Backends = Backends::VULKAN
+    .union(Backends::METAL)
+    .union(Backends::DX12);
+
+/// Which adapter to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first of [`adapters`]: a real GPU where there is one, a software adapter otherwise.
+    Any,
+    /// The adapter with this index in [`adapters`].
+    Index(usize),
+    /// The first on Vulkan.
+    Vulkan,
+    /// The first on Metal.
+    Metal,
+    /// The first on DX12.
+    Dx12,
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Any => f.write_str("gpu"),
+            DeviceChoice::Index(index) => write!(f, "gpu:{index}"),
+            DeviceChoice::Vulkan => f.write_str("vulkan"),
+            DeviceChoice::Metal => f.write_str("metal"),
+            DeviceChoice::Dx12 => f.write_str("dx12"),
+        }
+    }
+}
+
+/// What an adapter is, without opening it.
+#[derive(Debug, Clone)]
+pub struct AdapterSummary {
+    /// Place in [`adapters`], for [`DeviceChoice::Index`].
+    pub index: usize,
+    /// Name, as the driver gives it.
+    pub name: String,
+    /// Graphics API.
+    pub backend: Backend,
+    /// Kind of device.
+    pub device_type: DeviceType,
+    /// Driver and its version.
+    pub driver: String,
+    /// Whether it is software on the CPU.
+    pub software: bool,
+    /// Its own limits, which the engine uses.
+    pub limits: wgpu::Limits,
+    /// What it can do beyond the kernels' needs.
+    pub features: wgpu::Features,
+}
+
+impl AdapterSummary {
+    fn of(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        Self {
+            index,
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .into(),
+            name: info.name,
+            backend: info.backend,
+            device_type: info.device_type,
+            software: info.device_type == DeviceType::Cpu,
+            limits: adapter.limits(),
+            features: adapter.features(),
+        }
+    }
+}
+
+/// Every adapter of this machine on Vulkan, Metal or DX12: real GPUs first, software last.
+pub fn adapters() -> Vec<AdapterSummary> {
+    let found = found(&instance());
+    let summaries = found.iter().enumerate();
+    summaries
+        .map(|(index, adapter)| AdapterSummary::of(index, adapter))
+        .collect()
+}
+
+/// Index of the adapter that `--device auto` takes: the first real GPU.
+pub fn real_gpu() -> Option<usize> {
+    adapters()
+        .iter()
+        .position(|adapter| is_real(adapter.device_type))
+}
+
+fn is_real(device_type: DeviceType) -> bool {
+    matches!(
+        device_type,
+        DeviceType::DiscreteGpu | DeviceType::IntegratedGpu | DeviceType::VirtualGpu
+    )
+}
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: BACKENDS,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
+fn found(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    let mut found = pollster::block_on(instance.enumerate_adapters(BACKENDS));
+    // A stable sort: adapters of a kind stay in the drivers' order.
+    found.sort_by_key(|adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    });
+    found
+}
+
+/// An open adapter.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    /// The instance that the adapter belongs to.
+    pub instance: wgpu::Instance,
+    /// The adapter.
+    pub adapter: wgpu::Adapter,
+    /// The device, with the adapter's own limits.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+}
+
+impl Gpu {
+    /// Opens the adapter that `choice` names.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] where none fits, [`GpuError::Request`] where it makes no device.
+    pub fn open(choice: &DeviceChoice) -> Result<Gpu, GpuError> {
+        let instance = instance();
+        let found = found(&instance);
+        let none = GpuError::NoAdapter {
+            choice: *choice,
+            found: found.len(),
+        };
+        let on = |backend| {
+            let mut adapters = found.iter();
+            adapters.find(|adapter| adapter.get_info().backend == backend)
+        };
+        let adapter = match choice {
+            DeviceChoice::Any => found.first(),
+            DeviceChoice::Index(index) => found.get(*index),
+            DeviceChoice::Vulkan => on(Backend::Vulkan),
+            DeviceChoice::Metal => on(Backend::Metal),
+            DeviceChoice::Dx12 => on(Backend::Dx12),
+        };
+        let adapter = adapter.cloned().ok_or(none)?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("equipoise"),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+                GpuError::Request {
+                    adapter: adapter.get_info().name,
+                    message: error.to_string(),
+                }
+            })?;
+        Ok(Gpu {
+            instance,
+            adapter,
+            device,
+            queue,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Buffers and submissions on one device, with its failures turned into errors.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc;
+
+use wgpu::{Buffer, BufferUsages, CommandEncoder, ErrorFilter};
+
+use crate::GpuError;
+
+/// A device and its queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+}
+
+impl Context {
+    /// Runs `work`, and returns the errors that wgpu reports meanwhile on this thread, which
+    /// would otherwise panic.
+    pub(crate) fn guarded<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, GpuError>,
+    ) -> Result<T, GpuError> {
+        let internal = self.device.push_error_scope(ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(ErrorFilter::OutOfMemory);
+        let result = work();
+        // Innermost first. Without memory, validation complains of what could not be made.
+        let memory = pollster::block_on(memory.pop());
+        let validation = pollster::block_on(validation.pop());
+        let internal = pollster::block_on(internal.pop());
+        match memory.or(validation).or(internal) {
+            Some(error) => Err(described(&error)),
+            None => result,
+        }
+    }
+
+    /// A buffer of `bytes`, rounded up to whole words.
+    pub(crate) fn buffer(&self, label: &str, bytes: u64, usage: BufferUsages) -> Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes.next_multiple_of(4).max(4),
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Writes `bytes` to the beginning of `buffer`; a last part of a word is filled with zeros.
+    pub(crate) fn write(&self, buffer: &Buffer, bytes: &[u8]) {
+        let (words, rest) = bytes.split_at(bytes.len() & !3);
+        if !words.is_empty() {
+            self.queue.write_buffer(buffer, 0, words);
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 4];
+            word[..rest.len()].copy_from_slice(rest);
+            self.queue.write_buffer(buffer, words.len() as u64, &word);
+        }
+    }
+
+    pub(crate) fn encoder(&self, label: &str) -> CommandEncoder {
+        self.device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
+    }
+
+    /// Submits `encoder`, followed by a copy of the first `out.len()` bytes of `source` to `out`.
+    pub(crate) fn submit_and_read(
+        &self,
+        mut encoder: CommandEncoder,
+        source: &Buffer,
+        staging: &mut Growing,
+        out: &mut [u8],
+    ) -> Result<(), GpuError> {
+        let bytes = out.len() as u64;
+        let target = staging.at_least(self, bytes).clone();
+        encoder.copy_buffer_to_buffer(source, 0, &target, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        let (sender, receiver) = mpsc::channel();
+        let slice = target.slice(..bytes);
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver is gone only if this thread gave up waiting.
+            let _ = sender.send(result);
+        });
+        let read = self.wait().and_then(|()| {
+            let mapped = receiver.try_recv().is_ok_and(|result| result.is_ok());
+            let failed = || GpuError::Failed {
+                message: "its memory cannot be read: the device may be lost".into(),
+            };
+            if !mapped {
+                return Err(failed());
+            }
+            let view = slice.get_mapped_range().map_err(|_| failed())?;
+            out.copy_from_slice(&view);
+            Ok(())
+        });
+        match read.is_ok() {
+            true => target.unmap(),
+            // It may be mapped or not: a new one is needed in any case.
+            false => staging.forget(),
+        }
+        read
+    }
+
+    /// Waits for everything submitted.
+    fn wait(&self) -> Result<(), GpuError> {
+        // wgpu panics here where the device is lost; a lost device is an error of ours.
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        let lost = |_| GpuError::Failed {
+            message: "the device is lost".into(),
+        };
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(poll)).map_err(lost)?;
+        polled.map(drop).map_err(|error| GpuError::Failed {
+            message: error.to_string(),
+        })
+    }
+}
+
+fn described(error: &wgpu::Error) -> GpuError {
+    // wgpu draws its causes over several lines.
+    let text = error.to_string();
+    let message = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match error {
+        wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { message },
+        _ => GpuError::Failed { message },
+    }
+}
+
+/// A buffer that is made anew, larger, when it is too small.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    label: &'static str,
+    usage: BufferUsages,
+    buffer: Option<Buffer>,
+}
+
+impl Growing {
+    /// A buffer that shaders use and copies read and write.
+    pub(crate) fn storage(label: &'static str) -> Self {
+        Self {
+            label,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+            buffer: None,
+        }
+    }
+
+    /// A buffer that the host reads.
+    pub(crate) fn staging(label: &'static str) -> Self {
+        Self {
+            label,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            buffer: None,
+        }
+    }
+
+    /// The buffer, of at least `bytes`; what it held is lost if it has to grow.
+    pub(crate) fn at_least(&mut self, context: &Context, bytes: u64) -> &Buffer {
+        if self.buffer.as_ref().is_some_and(|has| has.size() < bytes) {
+            // Freed first: both may not fit.
+            self.buffer = None;
+        }
+        let most = context.device.limits().max_buffer_size & !3;
+        let (label, usage) = (self.label, self.usage);
+        self.buffer.get_or_insert_with(|| {
+            let roomy = bytes.next_power_of_two().min(most).max(bytes);
+            context.buffer(label, roomy, usage)
+        })
+    }
+
+    /// Drops the buffer.
+    pub(crate) fn forget(&mut self) {
+        self.buffer = None;
+    }
+}

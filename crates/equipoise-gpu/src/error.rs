@@ -1,0 +1,72 @@
+//! What can go wrong on a device.
+
+use crate::DeviceChoice;
+
+/// Errors of adapters and devices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuError {
+    /// No adapter fits the choice.
+    #[error(
+        "no adapter for {choice} among the {found} found (hint: `equipoise devices` lists them; \
+         `--device cpu` needs none)"
+    )]
+    NoAdapter {
+        /// What was asked for.
+        choice: DeviceChoice,
+        /// How many adapters there are.
+        found: usize,
+    },
+    /// The adapter refused to make a device.
+    #[error("adapter {adapter} makes no device: {message}")]
+    Request {
+        /// The adapter's name.
+        adapter: String,
+        /// What it said.
+        message: String,
+    },
+    /// The device lacks something that the kernels need.
+    #[error("adapter {adapter}: {limit} is {found}, the kernels need {needed}")]
+    Limit {
+        /// The adapter's name.
+        adapter: String,
+        /// The limit, as wgpu calls it.
+        limit: &'static str,
+        /// What the kernels need.
+        needed: u64,
+        /// What the device has.
+        found: u64,
+    },
+    /// Something that does not fit the device.
+    #[error("{what} takes {needed} bytes, the device binds at most {limit}")]
+    TooLarge {
+        /// What does not fit.
+        what: String,
+        /// Its bytes.
+        needed: u64,
+        /// The device's limit.
+        limit: u64,
+    },
+    /// The device's memory does not suffice.
+    #[error("the device is out of memory: {message} (hint: `--device cpu`)")]
+    OutOfMemory {
+        /// What wgpu said.
+        message: String,
+    },
+    /// The device failed, or is lost.
+    #[error("{message}")]
+    Failed {
+        /// What wgpu said.
+        message: String,
+    },
+}
+
+impl GpuError {
+    /// As the engine's callers see it.
+    pub(crate) fn on(self, device: &str) -> equipoise_core::Error {
+        equipoise_core::Error::Device {
+            device: device.into(),
+            message: self.to_string(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A head on the device, in slices that fit its bindings.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, bytes_of};
+use equipoise_core::Head;
+use equipoise_core::engine::boundary_scale;
+use wgpu::{Buffer, BufferUsages};
+
+use crate::GpuError;
+use crate::device::Context;
+use crate::plan::Plan;
+
+/// Bytes of the scale table computed and sent at a time.
+const PIECE: usize = 64 << 20;
+
+/// Weights and biases of some classes.
+#[derive(Debug)]
+pub(crate) struct HeadSlice {
+    pub(crate) classes: Range<usize>,
+    pub(crate) weight: Buffer,
+    pub(crate) bias: Buffer,
+    pub(crate) parameters: Buffer,
+}
+
+/// The scales of some predicted classes to all classes.
+#[derive(Debug)]
+pub(crate) struct ScaleSlice {
+    pub(crate) classes: Range<usize>,
+    pub(crate) scales: Buffer,
+    pub(crate) parameters: Buffer,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct HeadBuffers {
+    pub(crate) head: Vec<HeadSlice>,
+    pub(crate) scales: Vec<ScaleSlice>,
+}
+
+impl HeadBuffers {
+    /// Copies `head` to the device.
+    pub(crate) fn new(context: &Context, head: &Head, plan: &Plan) -> Result<Self, GpuError> {
+        let classes = head.classes();
+        let slices = |length: usize| {
+            (0..classes)
+                .step_by(length)
+                .map(move |first| first..classes.min(first + length))
+        };
+        let head_slices = context.guarded(|| {
+            let slices = slices(plan.head_slice);
+            Ok(slices
+                .map(|range| head_slice(context, head, range))
+                .collect())
+        })?;
+        // Each by itself: where memory runs out, the rest of the table is not computed in vain.
+        let scales = slices(plan.scale_slice)
+            .map(|range| context.guarded(|| Ok(scale_slice(context, head, range))))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            head: head_slices,
+            scales,
+        })
+    }
+}
+
+fn head_slice(context: &Context, head: &Head, classes: Range<usize>) -> HeadSlice {
+    let dim = head.dim();
+    let weight = &head.weight()[classes.start * dim..classes.end * dim];
+    let slice = HeadSlice {
+        weight: storage(context, "head weight", 4 * weight.len()),
+        bias: storage(context, "head bias", 4 * classes.len()),
+        parameters: uniform::<equipoise_shaders::LogitsParameters>(context, "logits parameters"),
+        classes: classes.clone(),
+    };
+    context.write(&slice.weight, bytemuck::cast_slice(weight));
+    context.write(&slice.bias, bytemuck::cast_slice(&head.bias()[classes]));
+    context.queue.submit([]);
+    slice
+}
+
+fn scale_slice(context: &Context, head: &Head, classes: Range<usize>) -> ScaleSlice {
+    let line = 4 * head.classes();
+    let scales = storage(context, "boundary scales", line * classes.len());
+    for first in classes.clone().step_by((PIECE / line).max(1)) {
+        let end = classes.end.min(first + (PIECE / line).max(1));
+        let piece = boundary_scale(head, first..end);
+        let offset = (line * (first - classes.start)) as u64;
+        let bytes = bytemuck::cast_slice(&piece);
+        context.queue.write_buffer(&scales, offset, bytes);
+        // Sends the piece, so that they do not all wait in host memory.
+        context.queue.submit([]);
+    }
+    ScaleSlice {
+        scales,
+        parameters: uniform::<equipoise_shaders::RowParameters>(context, "row parameters"),
+        classes,
+    }
+}
+
+fn storage(context: &Context, label: &str, bytes: usize) -> Buffer {
+    let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+    context.buffer(label, bytes as u64, usage)
+}
+
+fn uniform<T: Pod>(context: &Context, label: &str) -> Buffer {
+    let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+    let buffer = context.buffer(label, size_of::<T>() as u64, usage);
+    context.write(&buffer, bytes_of(&T::zeroed()));
+    buffer
+}

@@ -1,0 +1,58 @@
+//! Kernel `class_candidates`: the rows that may have a place in a class's list.
+
+use bytemuck::bytes_of;
+use equipoise_shaders::{CLASS_CANDIDATES, RowParameters};
+use wgpu::{Buffer, CommandEncoder};
+
+use super::row_statistics::Rows;
+use super::{Kernel, first_bytes};
+use crate::device::Context;
+use crate::head::ScaleSlice;
+
+#[derive(Debug)]
+pub(crate) struct ClassCandidates {
+    kernel: Kernel,
+}
+
+/// Per-class thresholds, and the list with its counter, which must be 0 before the first slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lists<'a> {
+    pub(crate) thresholds: &'a Buffer,
+    pub(crate) found: &'a Buffer,
+    pub(crate) candidates: &'a Buffer,
+    /// Candidates that the list holds.
+    pub(crate) capacity: u32,
+}
+
+impl ClassCandidates {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self {
+            kernel: Kernel::new(context, &CLASS_CANDIDATES),
+        }
+    }
+
+    /// Records the candidates of the rows whose predicted class is in `slice`.
+    pub(crate) fn record(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        slice: &ScaleSlice,
+        rows: Rows<'_>,
+        lists: Lists<'_>,
+    ) {
+        let parameters = RowParameters {
+            capacity: lists.capacity,
+            ..rows.parameters(slice)
+        };
+        context.write(&slice.parameters, bytes_of(&parameters));
+        let list = u64::from(lists.capacity) * size_of::<equipoise_core::Candidate>() as u64;
+        let mut resources = rows.bindings(slice).to_vec();
+        resources.extend([
+            first_bytes(lists.thresholds, u64::from(rows.classes) * 4),
+            first_bytes(lists.found, 4),
+            first_bytes(lists.candidates, list),
+        ]);
+        self.kernel
+            .record(context, encoder, &resources, rows.workgroups());
+    }
+}

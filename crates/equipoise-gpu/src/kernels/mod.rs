@@ -1,0 +1,126 @@
+//! One wrapper a kernel, named as its shader and its CPU twin.
+
+pub(crate) mod class_candidates;
+pub(crate) mod logits;
+pub(crate) mod row_statistics;
+
+use equipoise_shaders::Shader;
+use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
+
+use crate::GpuError;
+use crate::device::Context;
+
+/// The shaders' sentinels are the engine's.
+const _: () = {
+    use equipoise_core::engine;
+    use equipoise_shaders::row_statistics as shader;
+    assert!(shader::UNREACHABLE == engine::UNREACHABLE);
+    assert!(shader::UNAVAILABLE == engine::UNAVAILABLE);
+    assert!(shader::UNDECIDABLE == engine::UNDECIDABLE);
+    assert!(shader::ALL_CLASSES == engine::ALL_CLASSES);
+    assert!(shader::GAP_ROUNDING == engine::GAP_ROUNDING);
+    assert!(shader::BOUND_ROUNDING == engine::BOUND_ROUNDING);
+    assert!(shader::NO_BOUNDARY == engine::NO_BOUNDARY);
+    assert!(shader::UNSCALED == engine::UNSCALED);
+};
+
+/// Every kernel, compiled.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    pub(crate) logits: logits::Logits,
+    pub(crate) row_statistics: row_statistics::RowStatistics,
+    pub(crate) class_candidates: class_candidates::ClassCandidates,
+}
+
+impl Kernels {
+    pub(crate) fn new(context: &Context) -> Result<Self, GpuError> {
+        context.guarded(|| {
+            Ok(Self {
+                logits: logits::Logits::new(context),
+                row_statistics: row_statistics::RowStatistics::new(context),
+                class_candidates: class_candidates::ClassCandidates::new(context),
+            })
+        })
+    }
+}
+
+/// A compiled shader.
+#[derive(Debug)]
+struct Kernel {
+    label: String,
+    pipeline: wgpu::ComputePipeline,
+}
+
+impl Kernel {
+    fn new(context: &Context, shader: &Shader) -> Self {
+        let label = format!("{} {}", shader.kernel, shader.variant);
+        let label = label.trim_end().to_owned();
+        let module = context
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(&label),
+                source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+            });
+        let pipeline = context
+            .device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: None,
+                module: &module,
+                entry_point: Some(shader.entry),
+                // The kernels write workgroup memory before they read it.
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
+        Self { label, pipeline }
+    }
+
+    /// Records one dispatch with `resources` bound from 0 on.
+    fn record(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        resources: &[BindingResource<'_>],
+        groups: [u32; 2],
+    ) {
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
+            .zip(resources)
+            .map(|(binding, resource)| wgpu::BindGroupEntry {
+                binding,
+                resource: resource.clone(),
+            })
+            .collect();
+        let bound = context
+            .device
+            .create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&self.label),
+                layout: &self.pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some(&self.label),
+            timestamp_writes: None,
+        });
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &bound, &[]);
+        pass.dispatch_workgroups(groups[0], groups[1], 1);
+    }
+}
+
+/// The first `bytes` of a buffer, which may be larger than a binding may be.
+fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
+    BindingResource::Buffer(BufferBinding {
+        buffer,
+        offset: 0,
+        size: wgpu::BufferSize::new(bytes.next_multiple_of(4)),
+    })
+}
+
+/// A workgroup per row, spread over two dimensions of at most `most` each.
+fn group_per_row(rows: u32, most: u32) -> [u32; 2] {
+    let width = rows.min(most).max(1);
+    [width, rows.div_ceil(width)]
+}

@@ -1,0 +1,77 @@
+//! Kernel `row_statistics`: what the per-row scores are made of.
+
+use bytemuck::bytes_of;
+use equipoise_shaders::{ROW_STATISTICS, RowParameters};
+use wgpu::{Buffer, CommandEncoder};
+
+use super::{Kernel, first_bytes, group_per_row};
+use crate::device::Context;
+use crate::head::ScaleSlice;
+
+#[derive(Debug)]
+pub(crate) struct RowStatistics {
+    kernel: Kernel,
+}
+
+/// A block's logits, (rows, classes), and tolerances, (rows).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) rows: u32,
+    pub(crate) classes: u32,
+    /// Most workgroups in one dimension.
+    pub(crate) groups: u32,
+    pub(crate) logits: &'a Buffer,
+    pub(crate) tolerances: &'a Buffer,
+}
+
+impl Rows<'_> {
+    pub(super) fn parameters(&self, slice: &ScaleSlice) -> RowParameters {
+        RowParameters {
+            rows: self.rows,
+            classes: self.classes,
+            first: slice.classes.start as u32,
+            count: slice.classes.len() as u32,
+            ..Default::default()
+        }
+    }
+
+    /// What both row kernels bind from 0 to 3.
+    pub(super) fn bindings<'b>(&'b self, slice: &'b ScaleSlice) -> [wgpu::BindingResource<'b>; 4] {
+        let logits = u64::from(self.rows) * u64::from(self.classes) * 4;
+        [
+            slice.parameters.as_entire_binding(),
+            first_bytes(self.logits, logits),
+            first_bytes(self.tolerances, u64::from(self.rows) * 4),
+            slice.scales.as_entire_binding(),
+        ]
+    }
+
+    pub(super) fn workgroups(&self) -> [u32; 2] {
+        group_per_row(self.rows, self.groups)
+    }
+}
+
+impl RowStatistics {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self {
+            kernel: Kernel::new(context, &ROW_STATISTICS),
+        }
+    }
+
+    /// Records the statistics of the rows whose predicted class is in `slice`.
+    pub(crate) fn record(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        slice: &ScaleSlice,
+        rows: Rows<'_>,
+        statistics: &Buffer,
+    ) {
+        context.write(&slice.parameters, bytes_of(&rows.parameters(slice)));
+        let bytes = u64::from(rows.rows) * size_of::<equipoise_core::RowStatistics>() as u64;
+        let mut resources = rows.bindings(slice).to_vec();
+        resources.push(first_bytes(statistics, bytes));
+        self.kernel
+            .record(context, encoder, &resources, rows.workgroups());
+    }
+}

@@ -1,0 +1,20 @@
+//! The GPU engine: the WGSL kernels of `equipoise-shaders` on wgpu.
+//!
+//! [`adapters`] lists what there is, [`Gpu::open`] takes one of them, and [`GpuEngine`] implements
+//! [`equipoise_core::Engine`] on it, or on a device that someone else made. Vulkan, Metal and DX12
+//! are offered. Device failures are errors, not panics; everything on the device has a label.
+
+mod adapter;
+mod device;
+mod engine;
+mod error;
+mod head;
+mod kernels;
+mod plan;
+
+pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
+pub use engine::GpuEngine;
+pub use error::GpuError;
+pub use plan::Sizes;
+
+pub use wgpu;

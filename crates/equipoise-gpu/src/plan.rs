@@ -1,0 +1,87 @@
+//! How a head and its blocks are laid out within a device's limits.
+
+use crate::GpuError;
+use equipoise_core::{Candidate, Head, RowStatistics};
+
+/// Most rows of a block whatever their size: beyond, nothing gets faster.
+const MOST_ROWS: u64 = 1 << 20;
+
+/// How much of a device one scorer uses at a time. The results do not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Largest binding in bytes; [`Sizes::of`] takes the device's limit.
+    pub binding: u64,
+    /// Bytes of a block's embeddings, if a row takes no more.
+    pub values: u64,
+    /// Bytes of a block's logits, if a row takes no more.
+    pub logits: u64,
+    /// Candidates that the list holds, if there are no more classes.
+    pub candidates: u64,
+    /// Most workgroups of a dispatch in one dimension.
+    pub groups: u32,
+}
+
+impl Sizes {
+    /// The sizes for a device with `limits`.
+    pub fn of(limits: &wgpu::Limits) -> Self {
+        let binding = limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
+            // Byte offsets are 32 bits wide in HLSL.
+            .min(1 << 31);
+        Self {
+            binding: binding & !3,
+            values: 128 << 20,
+            logits: 64 << 20,
+            candidates: 1 << 20,
+            groups: limits.max_compute_workgroups_per_dimension,
+        }
+    }
+}
+
+/// The layout for one head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Most rows of a block.
+    pub(crate) max_rows: usize,
+    /// Candidates that the list holds.
+    pub(crate) capacity: usize,
+    /// Classes of a slice of the head.
+    pub(crate) head_slice: usize,
+    /// Predicted classes of a slice of the scale table.
+    pub(crate) scale_slice: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(head: &Head, sizes: &Sizes) -> Result<Self, GpuError> {
+        let (classes, dim) = (head.classes() as u64, head.dim() as u64);
+        let tile = u64::from(equipoise_shaders::logits::TILE);
+        let groups = u64::from(sizes.groups);
+        let fits = |what: &str, each: u64, least: u64| match sizes.binding / each {
+            most if most >= least => Ok(most),
+            _ => Err(GpuError::TooLarge {
+                what: what.into(),
+                needed: each.saturating_mul(least),
+                limit: sizes.binding,
+            }),
+        };
+        let row_of_values = fits(&format!("an embedding of {dim} numbers"), 4 * dim, 1)?;
+        let row_of_classes = fits(&format!("a row of {classes} logits"), 4 * classes, 1)?;
+        let record = size_of::<Candidate>() as u64;
+        let list = fits(&format!("a list of {classes} candidates"), record, classes)?;
+        let rows = [
+            (sizes.values / (4 * dim)).max(1).min(row_of_values),
+            (sizes.logits / (4 * classes)).max(1).min(row_of_classes),
+            (sizes.binding / size_of::<RowStatistics>() as u64).max(1),
+            groups.saturating_mul(tile),
+            groups.saturating_mul(groups),
+            MOST_ROWS,
+        ];
+        Ok(Self {
+            max_rows: rows.into_iter().fold(u64::MAX, u64::min) as usize,
+            capacity: sizes.candidates.clamp(classes, list) as usize,
+            head_slice: row_of_values.min(groups.saturating_mul(tile)).min(classes) as usize,
+            scale_slice: row_of_classes.min(classes) as usize,
+        })
+    }
+}
