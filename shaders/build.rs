@@ -13,7 +13,8 @@ fn main() {
     println!("cargo::rerun-if-changed=wgsl");
     println!("cargo::rerun-if-changed=build");
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    match assemble::kernels(Path::new("wgsl")) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("wgsl");
+    match assemble::kernels(&folder) {
         Ok(kernels) => {
             let path = Path::new(&out).join("shaders.rs");
             std::fs::write(&path, emit::table(&kernels)).expect("cargo's OUT_DIR can be written");

@@ -130,7 +130,7 @@ impl Source {
             }
             None => kernel.0.display().to_string(),
         };
-        format!("shaders/{place}: {message}\n{drawing}")
+        format!("{place}: {message}\n{drawing}")
     }
 }
 

@@ -6,8 +6,10 @@
 //! that naga computes.
 
 mod parameters;
+mod translate;
 
 pub use parameters::{LogitsParameters, RowParameters};
+pub use translate::{Translation, translate};
 
 /// A graphics API that a shader can be translated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,62 @@
+//! A shader as the languages of the backends have it, for tests and for reading.
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+use crate::{Backend, Shader};
+
+/// What a backend's compiler gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Translation {
+    /// SPIR-V 1.3, for Vulkan.
+    Words(Vec<u32>),
+    /// MSL 2.0 or HLSL, for Metal and DX12.
+    Text(String),
+}
+
+/// Translates `shader` for `backend`, with naga's default options.
+///
+/// # Errors
+/// What naga says, where it cannot: a shader's `backends` are those for which it can.
+pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, String> {
+    let module = naga::front::wgsl::parse_str(shader.source).map_err(|e| e.to_string())?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| e.to_string())?;
+    match backend {
+        Backend::Vulkan => to_spirv(&module, &info, shader.entry).map(Translation::Words),
+        Backend::Metal => to_msl(&module, &info).map(Translation::Text),
+        Backend::Dx12 => to_hlsl(&module, &info).map(Translation::Text),
+    }
+}
+
+fn to_spirv(module: &naga::Module, info: &ModuleInfo, entry: &str) -> Result<Vec<u32>, String> {
+    let entry = spv::PipelineOptions {
+        shader_stage: naga::ShaderStage::Compute,
+        entry_point: entry.into(),
+    };
+    let options = spv::Options {
+        lang_version: (1, 3),
+        ..Default::default()
+    };
+    spv::write_vec(module, info, &options, Some(&entry)).map_err(|e| e.to_string())
+}
+
+fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
+    let options = msl::Options {
+        lang_version: (2, 0),
+        ..Default::default()
+    };
+    msl::write_string(module, info, &options, &Default::default())
+        .map(|(text, _)| text)
+        .map_err(|e| e.to_string())
+}
+
+fn to_hlsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
+    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(module, info, None)
+        .map_err(|e| e.to_string())?;
+    Ok(text)
+}
