@@ -1,0 +1,310 @@
+//! What can go wrong, with path, line and operands in the message, and a hint where there is one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors of stores, heads, lists, sources and exports.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output is there already.
+    #[error("{}: exists already", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output is there, and is nothing that may be replaced.
+    #[error("{}: exists and is {what}, which is not replaced", path.display())]
+    Irreplaceable {
+        /// The output.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// An unfinished store was begun with other settings.
+    #[error("{}: an unfinished run with another {what} is in the way", path.display())]
+    OtherRun {
+        /// The unfinished store.
+        path: PathBuf,
+        /// The settings that differ.
+        what: String,
+    },
+    /// Another process is writing the store.
+    #[error("{}: another run is writing to it", path.display())]
+    Busy {
+        /// The unfinished store.
+        path: PathBuf,
+    },
+    /// Entries did not reach the store in the source's order.
+    #[error("source entry {found} reached the store where {expected} was next")]
+    Order {
+        /// The entry that was next.
+        expected: usize,
+        /// The entry that came.
+        found: usize,
+    },
+    /// An embedding of another length than the store's.
+    #[error("the embedding of {id} has {found} numbers, the store's have {expected}")]
+    EmbeddingLength {
+        /// The image.
+        id: String,
+        /// Numbers per row of the store.
+        expected: usize,
+        /// Numbers that came.
+        found: usize,
+    },
+    /// A value that f16 cannot hold.
+    #[error("row {row} ({id}): {value} is beyond what f16 can hold (65504)")]
+    F16Overflow {
+        /// Row of the store.
+        row: usize,
+        /// The image.
+        id: String,
+        /// The value.
+        value: f32,
+    },
+    /// No image in a source.
+    #[error("{spec}: no image there")]
+    NoImages {
+        /// The source.
+        spec: String,
+    },
+    /// A kind of source that is not read.
+    #[error("{}: {what} is not read as a source of images", path.display())]
+    SourceKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Two images, or two rows, with one id.
+    #[error("{place}: the id `{id}` is there twice")]
+    DuplicateId {
+        /// The source or store.
+        place: String,
+        /// The id.
+        id: String,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A file of a newer format.
+    #[error("{}: {what} of format version {found}; this program knows up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What the file is.
+        what: &'static str,
+        /// Its version.
+        found: u64,
+        /// The newest version that is known.
+        known: u64,
+    },
+    /// A file of a store differs from what the manifest says.
+    #[error("{}: {message}: the file is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        message: String,
+    },
+    /// A head that cannot be one.
+    #[error("{}", path.display())]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: equipoise_core::Error,
+    },
+    /// A line of a list that cannot be used.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Line {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1; for JSON arrays the item, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+    /// A list without a header whose numbers are rows as well as ids.
+    #[error("{}: its numbers are rows of the pool as well as ids, and there is no header to tell", path.display())]
+    Ambiguous {
+        /// The list.
+        path: PathBuf,
+    },
+    /// A list without a column that is needed.
+    #[error("{}: no column `{column}`", path.display())]
+    NoColumn {
+        /// The list.
+        path: PathBuf,
+        /// The column, or columns.
+        column: &'static str,
+    },
+}
+
+/// What is wrong with a line of a list.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// An id that no row has.
+    #[error("no row of the pool has the id `{0}`")]
+    UnknownId(String),
+    /// A row that is no number.
+    #[error("`{0}` is not a row number")]
+    NotARow(String),
+    /// A row beyond the pool.
+    #[error("row {row} is beyond the pool's {rows} rows")]
+    RowBeyond {
+        /// The row.
+        row: u64,
+        /// Rows of the pool.
+        rows: usize,
+    },
+    /// A row without the label it should have.
+    #[error("no label for `{0}`")]
+    NoLabel(String),
+    /// A label that is no class.
+    #[error("label `{label}` is none of the {classes} classes")]
+    UnknownLabel {
+        /// The label.
+        label: String,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// One row with two labels.
+    #[error("`{id}` has the label `{second}` here and `{first}` before")]
+    Contradiction {
+        /// The row's id.
+        id: String,
+        /// Its label before.
+        first: String,
+        /// Its label here.
+        second: String,
+    },
+    /// An annotation with several choices.
+    #[error("`{0}` has several labels")]
+    SeveralLabels(String),
+    /// A quota that is no number.
+    #[error("quota `{quota}` of class `{class}` is not a whole number")]
+    NotAQuota {
+        /// The class.
+        class: String,
+        /// What stands for the quota.
+        quota: String,
+    },
+    /// A class that is there twice.
+    #[error("class `{0}` is there twice")]
+    ClassTwice(String),
+    /// Not CSV, or not JSON.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+impl Error {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::Exists { .. } => "`--force` replaces it",
+            Error::OtherRun { .. } => {
+                "repeat the earlier command to finish it, or give `--force` to discard it"
+            }
+            Error::Busy { .. } => "wait for that run, or name another output",
+            Error::Irreplaceable { .. } => "name another output",
+            Error::F16Overflow { .. } => "store the embeddings with `--dtype f32`",
+            Error::NoImages { .. } => {
+                "images are files ending in .jpg, .jpeg, .png or .webp, in class folders or flat"
+            }
+            Error::SourceKind { .. } => "name a folder, a .tar, or a glob of .tar files in quotes",
+            Error::Newer { .. } => "update equipoise, or write the file again with this version",
+            Error::Damaged { .. } => "copy the store again from where it came, or embed anew",
+            Error::Ambiguous { .. } => "give the list a first line that says `row` or `id`",
+            Error::NoColumn { .. } => "the first line must name the columns",
+            Error::Line { problem, .. } => return problem.hint().map(Into::into),
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+
+    /// Whether the command line is to blame, exit status 2, and not what was found (1).
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Error::Ambiguous { .. } | Error::SourceKind { .. })
+    }
+
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Error::Read {
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Error::Write {
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn format(path: &Path, message: impl Into<String>) -> Self {
+        Error::Format {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, message: impl Into<String>) -> Self {
+        Error::Damaged {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn line(path: &Path, line: usize, problem: Problem) -> Self {
+        Error::Line {
+            path: path.into(),
+            line,
+            problem,
+        }
+    }
+}
+
+impl Problem {
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Problem::UnknownId(_) => {
+                "ids are those of the pool's source; a first line `row` or `id` says what a list holds"
+            }
+            Problem::RowBeyond { .. } => "rows count from 0; is the list of another pool?",
+            Problem::NoLabel(_) => "leave rows without a label out of the file",
+            Problem::UnknownLabel { .. } => {
+                "class names come from `--classes`, the source's class folders or the head"
+            }
+            Problem::Contradiction { .. } => "keep one of the lines",
+            Problem::SeveralLabels(_) => "equipoise selects for one label per image",
+            _ => return None,
+        })
+    }
+}

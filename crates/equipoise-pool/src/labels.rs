@@ -1,0 +1,114 @@
+//! Labels of rows, as class indices.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use crate::table::{self, Table};
+use crate::{Error, Ids, Problem, Result};
+
+/// Which rows have which label.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    /// Row and class, each row once, in the order of the file.
+    pub rows: Vec<(usize, u32)>,
+    /// Class names in order.
+    pub classes: Vec<String>,
+}
+
+/// Reads labels: CSV (or JSON lines) with `id` or `row`, and `label`; or a Label Studio export.
+///
+/// `classes` are the class names in order, from `--classes` or the source's class folders; `None`
+/// makes them the labels themselves, sorted, as numbers if all are whole numbers.
+///
+/// # Errors
+/// [`Error::Line`] where an id is unknown, a label is missing or none of `classes`, or a row has
+/// two labels.
+pub fn read_labels(path: &Path, ids: &Ids, classes: Option<&[String]>) -> Result<Labels> {
+    let no_column = || Error::NoColumn {
+        path: path.into(),
+        column: "label",
+    };
+    let items = match table::read(path, ids)? {
+        Table::Keyed {
+            items,
+            labelled: true,
+        } => items,
+        Table::Bare(lines) if lines.is_empty() => Vec::new(),
+        Table::Keyed { .. } | Table::Bare(_) => return Err(no_column()),
+    };
+    let mut rows = Vec::with_capacity(items.len());
+    for item in items {
+        let row = item.row(path, ids)?;
+        match item.label {
+            Some(label) => rows.push((item.line, row, label)),
+            None => {
+                let problem = Problem::NoLabel(ids.id(row).into_owned());
+                return Err(Error::line(path, item.line, problem));
+            }
+        }
+    }
+    of_named(path, rows, classes, |row| ids.id(row).into_owned())
+}
+
+/// Labels from (line, row, label) whose rows are told by number in messages.
+pub(crate) fn of(
+    path: &Path,
+    rows: Vec<(usize, usize, String)>,
+    classes: Option<&[String]>,
+) -> Result<Labels> {
+    of_named(path, rows, classes, |row| row.to_string())
+}
+
+fn of_named(
+    path: &Path,
+    rows: Vec<(usize, usize, String)>,
+    classes: Option<&[String]>,
+    name: impl Fn(usize) -> String,
+) -> Result<Labels> {
+    let classes = match classes {
+        Some(classes) => classes.to_vec(),
+        None => sorted(rows.iter().map(|(_, _, label)| label.as_str())),
+    };
+    let index: HashMap<&str, u32> = (0..)
+        .zip(&classes)
+        .map(|(class, name)| (name.as_str(), class))
+        .collect();
+    let mut labels = Vec::with_capacity(rows.len());
+    let mut seen: HashMap<usize, u32> = HashMap::with_capacity(rows.len());
+    for (line, row, label) in &rows {
+        let Some(&class) = index.get(label.as_str()) else {
+            let problem = Problem::UnknownLabel {
+                label: label.clone(),
+                classes: classes.len(),
+            };
+            return Err(Error::line(path, *line, problem));
+        };
+        match seen.insert(*row, class) {
+            None => labels.push((*row, class)),
+            Some(first) if first == class => {}
+            Some(first) => {
+                let problem = Problem::Contradiction {
+                    id: name(*row),
+                    first: classes[first as usize].clone(),
+                    second: label.clone(),
+                };
+                return Err(Error::line(path, *line, problem));
+            }
+        }
+    }
+    Ok(Labels {
+        rows: labels,
+        classes,
+    })
+}
+
+/// The distinct labels in order: as numbers if all are whole numbers.
+fn sorted<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let distinct: BTreeSet<&str> = labels.collect();
+    let mut labels: Vec<&str> = distinct.into_iter().collect();
+    if labels.iter().all(|label| label.parse::<i64>().is_ok()) {
+        // Stable: `1` and `01` are two labels, in the order of their texts.
+        labels.sort_by_key(|label| label.parse::<i64>().unwrap_or(0));
+    }
+    labels.into_iter().map(Into::into).collect()
+}

@@ -1,0 +1,40 @@
+//! Embedding stores, heads, labels, image sources and exports of Equipoise.
+//!
+//! What each file looks like is told in `docs/formats.md`.
+
+mod array;
+mod decode;
+mod digest;
+mod error;
+mod head;
+mod ids;
+mod label_studio;
+mod labels;
+mod lists;
+mod npy;
+mod output;
+mod picks;
+mod pool;
+mod preprocess;
+mod quotas;
+mod source;
+mod store;
+mod table;
+mod tensors;
+
+pub use decode::{BadImage, decode};
+pub use error::{Error, Problem, Result};
+pub use head::HeadFile;
+pub use ids::Ids;
+pub use labels::{Labels, read_labels};
+pub use lists::read_rows;
+pub use output::{OutputFile, check_output};
+pub use picks::{PICKS_VERSION, PickFormat, write_picks};
+pub use pool::EmbeddingPool;
+pub use preprocess::{Image, Preprocess};
+pub use quotas::read_quotas;
+pub use source::{Entry, Source, Stream};
+pub use store::{
+    DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,
+    Stored,
+};

@@ -1,0 +1,237 @@
+//! Pools of embeddings in files.
+
+use std::path::{Path, PathBuf};
+
+use equipoise_core::{Chunk, Pool};
+
+use crate::array::Array;
+use crate::digest::sha256_of_file;
+use crate::labels::{self, Labels};
+use crate::store::{self, Manifest, TENSOR};
+use crate::{Dtype, Error, HeadFile, Ids, Result};
+
+/// An embedding store, one `.safetensors` file (tensor `embeddings`) or one `.npy` file, mapped
+/// into memory: chunks borrow from the file.
+#[derive(Debug)]
+pub struct EmbeddingPool {
+    path: PathBuf,
+    shards: Vec<Array>,
+    /// First row of each shard.
+    starts: Vec<usize>,
+    rows: usize,
+    dim: usize,
+    dtype: Dtype,
+    ids: Ids,
+    manifest: Option<Manifest>,
+    notices: Vec<String>,
+}
+
+impl EmbeddingPool {
+    /// Opens a pool; a folder is a store.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, is truncated, of another kind or of a newer format.
+    pub fn open(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if path.is_dir() {
+            return Self::open_store(path);
+        }
+        let (array, notice) = match ending {
+            Some("npy") => Array::open_npy(path)?,
+            _ => Array::open_safetensors(path, TENSOR)?,
+        };
+        let ids = Ids::numbers(array.rows);
+        Ok(Self::of(
+            path,
+            vec![array],
+            ids,
+            None,
+            notice.into_iter().collect(),
+        ))
+    }
+
+    fn open_store(path: &Path) -> Result<Self> {
+        if !path.join(store::MANIFEST).is_file() {
+            return Err(Error::format(
+                path,
+                "a folder without manifest.json: no embedding store",
+            ));
+        }
+        let manifest = Manifest::read(path)?;
+        let (dim, dtype) = (manifest.info.dim, manifest.info.dtype);
+        let (mut shards, mut notices) = (Vec::new(), Vec::new());
+        for shard in &manifest.shards {
+            let file = path.join(&shard.file);
+            let length = std::fs::metadata(&file).map_err(Error::read(&file))?.len();
+            if length != shard.bytes {
+                let message = format!("{length} bytes where the manifest says {}", shard.bytes);
+                return Err(Error::damaged(&file, message));
+            }
+            let (array, notice) = Array::open_safetensors(&file, TENSOR)?;
+            if (array.rows, array.dim, array.dtype()) != (shard.rows, dim, dtype) {
+                let message = format!(
+                    "{}×{} {} where the manifest says {}×{dim} {dtype}",
+                    array.rows,
+                    array.dim,
+                    array.dtype(),
+                    shard.rows
+                );
+                return Err(Error::damaged(&file, message));
+            }
+            shards.push(array);
+            notices.extend(notice);
+        }
+        if shards.is_empty() {
+            return Err(Error::damaged(
+                &path.join(store::MANIFEST),
+                "it names no shard",
+            ));
+        }
+        let ids = store::rows::read(path, &manifest.shards)?;
+        Ok(Self::of(path, shards, ids, Some(manifest), notices))
+    }
+
+    fn of(
+        path: &Path,
+        shards: Vec<Array>,
+        ids: Ids,
+        manifest: Option<Manifest>,
+        notices: Vec<String>,
+    ) -> Self {
+        let mut rows = 0;
+        let starts = shards
+            .iter()
+            .map(|shard| {
+                let start = rows;
+                rows += shard.rows;
+                start
+            })
+            .collect();
+        Self {
+            path: path.into(),
+            starts,
+            rows,
+            dim: shards[0].dim,
+            dtype: shards[0].dtype(),
+            shards,
+            ids,
+            manifest,
+            notices,
+        }
+    }
+
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The rows' ids.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// How the embeddings are held; float64 files are held as f32.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// What the store says of itself; `None` for single files.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// What the user should know: float64 rounded, numbers copied.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The source's class folders in order; `None` where it has none.
+    pub fn classes(&self) -> Option<&[String]> {
+        let classes = self.manifest.as_ref()?.info.classes.as_slice();
+        (!classes.is_empty()).then_some(classes)
+    }
+
+    /// The labels that the source itself gives; `None` where it gives none. `classes` is as for
+    /// [`crate::read_labels`].
+    ///
+    /// # Errors
+    /// Where a label is none of `classes`.
+    pub fn labels(&self, classes: Option<&[String]>) -> Result<Option<Labels>> {
+        let rows: Vec<_> = (0..self.rows)
+            .filter_map(|row| Some((row + 1, row, self.ids.label(row)?.to_owned())))
+            .collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        labels::of(&self.path, rows, classes.or(self.classes())).map(Some)
+    }
+
+    /// Why a head was not made for this pool: it records another backbone's weights or another
+    /// preprocessing. `None` where they agree, or where one of them does not say.
+    pub fn mismatch(&self, head: &HeadFile) -> Option<String> {
+        let manifest = self.manifest.as_ref()?;
+        let differs = |of_head: &Option<String>, of_pool: &str| {
+            of_head.as_deref().is_some_and(|of_head| of_head != of_pool)
+        };
+        let what = match (
+            differs(&head.weights_digest, &manifest.info.weights_digest),
+            differs(&head.preprocess_digest, &manifest.preprocess_digest),
+        ) {
+            (false, false) => return None,
+            (true, false) => "backbone weights",
+            (false, true) => "preprocessing",
+            (true, true) => "backbone weights and preprocessing",
+        };
+        Some(format!(
+            "the head was made for other {what} than the pool's"
+        ))
+    }
+
+    /// Compares every file of the store with its checksum; nothing to do for single files.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] names the first file that differs.
+    pub fn verify(&self) -> Result<()> {
+        let shards = self.manifest.iter().flat_map(|manifest| &manifest.shards);
+        let files = shards.flat_map(|shard| {
+            [
+                (&shard.file, &shard.sha256),
+                (&shard.rows_file, &shard.rows_sha256),
+            ]
+        });
+        for (name, expected) in files {
+            let path = self.path.join(name);
+            if sha256_of_file(&path)? != *expected {
+                return Err(Error::damaged(&path, "its SHA-256 is not the manifest's"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pool for EmbeddingPool {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn chunk(&self, start: usize, max_rows: usize) -> equipoise_core::Result<Chunk<'_>> {
+        if start >= self.rows {
+            return Err(equipoise_core::Error::Read {
+                row: start,
+                message: format!("the pool has {} rows", self.rows),
+            });
+        }
+        // The last shard that begins at or before the row: an empty one never holds it.
+        let number = self.starts.partition_point(|first| *first <= start) - 1;
+        let (shard, first) = (&self.shards[number], self.starts[number]);
+        let end = (start - first).saturating_add(max_rows).min(shard.rows);
+        Ok(Chunk {
+            start,
+            values: shard.rows(start - first..end),
+        })
+    }
+}
