@@ -103,10 +103,7 @@ impl Checkpoint {
                 .map(|(name, tensor)| (name, Stored::Pytorch(tensor)))
                 .collect()
         };
-        Ok(Self {
-            digest,
-            tensors,
-        })
+        Ok(Self { digest, tensors })
     }
 
     /// SHA-256 of the file, in hexadecimal.

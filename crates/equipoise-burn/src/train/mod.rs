@@ -9,7 +9,7 @@ use std::path::Path;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Int, Tensor, TensorData};
 use equipoise_core::random::{Philox, Purpose};
 use safetensors::Dtype;
@@ -169,14 +169,7 @@ pub fn train(
     let architecture = Architecture::named(&options.model, options.width)?;
     let place = device.burn().clone().autodiff();
     let mut network = Network::random(&architecture, images.classes, options.seed, &place);
-    let mut optimiser = SgdConfig::new()
-        .with_momentum(Some(MomentumConfig {
-            momentum: options.momentum,
-            dampening: 0.0,
-            nesterov: false,
-        }))
-        .with_weight_decay(Some(WeightDecayConfig::new(options.weight_decay)))
-        .init();
+    let mut optimiser = optimiser(options);
     let loss_of = CrossEntropyLossConfig::new().init(&place);
     let count = images.labels.len();
     let steps = options.epochs * count.div_ceil(options.batch);
@@ -221,6 +214,19 @@ pub fn train(
         tensors: network.tensors(&architecture, device)?,
         model: options.model.clone(),
     })
+}
+
+/// SGD as PyTorch does it: undamped momentum, and decay added to the gradient.
+fn optimiser(options: &TrainOptions) -> ModuleOptimizer {
+    let momentum = MomentumConfig {
+        momentum: options.momentum,
+        dampening: 0.0,
+        nesterov: false,
+    };
+    SgdConfig::new()
+        .with_momentum(Some(momentum))
+        .with_weight_decay(Some(WeightDecayConfig::new(options.weight_decay)))
+        .init()
 }
 
 fn check(images: &LabelledImages<'_>, options: &TrainOptions) -> Result<(), Error> {
