@@ -1,74 +1,101 @@
 //! The engines' operations on one block: rows a second, on the CPU and, where there is one, a GPU.
+//!
+//! Timed by hand: criterion would change the features that burn's dependencies are built with, and
+//! have everything compiled twice.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use equipoise_core::engine::{ACCEPT_ALL, RowStatistics};
+use std::time::{Duration, Instant};
+
+use equipoise_core::engine::ACCEPT_ALL;
 use equipoise_core::random::{Philox, Purpose};
-use equipoise_core::{Block, CpuEngine, Engine, Head, Values};
+use equipoise_core::{Block, CpuEngine, Engine, Head, Scorer, Values};
 use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine};
 
-/// M and C: CIFAR, and ImageNet with a ResNet-50, for which fewer rows do.
+/// N, M and C: CIFAR with a ResNet-20, and ImageNet with a ResNet-50, for which fewer rows do.
 const SHAPES: [(usize, usize, usize); 2] = [(8192, 64, 10), (1024, 2048, 1000)];
 
 /// Tolerance of every row: a typical one for these numbers.
 const TOLERANCE: f32 = 1e-4;
 
-fn engines() -> Vec<(&'static str, Box<dyn Engine>)> {
-    let mut engines: Vec<(_, Box<dyn Engine>)> = vec![("cpu", Box::new(CpuEngine::new()))];
-    let gpu = Gpu::open(&DeviceChoice::Any).and_then(GpuEngine::new);
-    match gpu {
-        Ok(gpu) => engines.push(("gpu", Box::new(gpu))),
+/// Each operation runs this long, and at least [`LEAST_RUNS`] times.
+const TIME: Duration = Duration::from_secs(2);
+const LEAST_RUNS: usize = 5;
+
+fn main() {
+    println!(
+        "{:<40} {:<18} {:<16} {:>10} {:>12}",
+        "device", "operation", "N x M x C", "median ms", "rows/s"
+    );
+    for engine in engines() {
+        for shape in SHAPES {
+            measure(&*engine, shape);
+        }
+    }
+}
+
+fn engines() -> Vec<Box<dyn Engine>> {
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(CpuEngine::new())];
+    match Gpu::open(&DeviceChoice::Any).and_then(GpuEngine::new) {
+        Ok(gpu) => engines.push(Box::new(gpu)),
         Err(error) => eprintln!("the CPU alone: {error}"),
     }
     engines
 }
 
-fn operations(criterion: &mut Criterion) {
+fn measure(engine: &dyn Engine, (rows, dim, classes): (usize, usize, usize)) {
     let numbers = Philox::new(0, Purpose::Drawing, 0, 0);
     let number = |i: usize| (numbers.uniform(i as u64) - 0.5) as f32;
-    for (kind, engine) in engines() {
-        for (rows, dim, classes) in SHAPES {
-            let weight = (0..classes * dim).map(number).collect();
-            let head = Head::new(weight, vec![0.0; classes], dim).expect("a head");
-            let values: Vec<f32> = (0..rows * dim).map(|i| number(i + classes * dim)).collect();
-            let mut scorer = engine.scorer(&head).expect("a scorer");
-            let rows = rows.min(scorer.max_rows());
-            let tolerance = vec![TOLERANCE; rows];
-            let block = Block {
-                values: Values::F32(&values[..rows * dim]),
-                tolerance: &tolerance,
-            };
-            let shape = format!("{rows}x{dim}x{classes}");
-            let mut group = criterion.benchmark_group(kind);
-            group
-                .throughput(Throughput::Elements(rows as u64))
-                .sample_size(10);
-            let mut statistics = vec![bytemuck::Zeroable::zeroed(); rows];
-            let out: &mut [RowStatistics] = &mut statistics;
-            group.bench_function(BenchmarkId::new("row_statistics", &shape), |bencher| {
-                bencher.iter(|| scorer.row_statistics(block, out).expect("statistics"));
-            });
-            // As a scan that has read enough: few rows lie below the threshold.
-            let thresholds = tight_thresholds(&mut *scorer, block, classes);
-            let mut found = Vec::new();
-            group.bench_function(BenchmarkId::new("class_candidates", &shape), |bencher| {
-                bencher.iter(|| {
-                    found.clear();
-                    scorer
-                        .class_candidates(block, &thresholds, &mut found)
-                        .expect("candidates")
-                });
-            });
-            group.finish();
-        }
-    }
+    let weight: Vec<f32> = (0..classes * dim).map(number).collect();
+    let head = Head::new(weight, vec![0.0; classes], dim).expect("a head");
+    let mut scorer = engine.scorer(&head).expect("a scorer");
+    let rows = rows.min(scorer.max_rows());
+    let values: Vec<f32> = (0..rows * dim).map(|i| number(i + classes * dim)).collect();
+    let tolerance = vec![TOLERANCE; rows];
+    let block = Block {
+        values: Values::F32(&values),
+        tolerance: &tolerance,
+    };
+    let report = |operation: &str, median: Duration| {
+        let seconds = median.as_secs_f64();
+        println!(
+            "{:<40} {operation:<18} {:<16} {:>10.3} {:>12.0}",
+            engine.name(),
+            format!("{rows} x {dim} x {classes}"),
+            seconds * 1e3,
+            rows as f64 / seconds
+        );
+    };
+    let mut statistics = vec![bytemuck::Zeroable::zeroed(); rows];
+    let median = median(|| {
+        let done = scorer.row_statistics(block, &mut statistics);
+        done.expect("statistics");
+    });
+    report("row_statistics", median);
+    let thresholds = tight_thresholds(&mut *scorer, block, classes);
+    let mut found = Vec::new();
+    let median = self::median(|| {
+        found.clear();
+        let done = scorer.class_candidates(block, &thresholds, &mut found);
+        assert!(done.expect("candidates"), "the list holds them");
+    });
+    report("class_candidates", median);
 }
 
-/// Per class a threshold below which about one row in a hundred lies.
-fn tight_thresholds(
-    scorer: &mut dyn equipoise_core::Scorer,
-    block: Block<'_>,
-    classes: usize,
-) -> Vec<f32> {
+/// The middle one of the times that `work` takes, after a run to warm up.
+fn median(mut work: impl FnMut()) -> Duration {
+    work();
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.len() < LEAST_RUNS || start.elapsed() < TIME {
+        let run = Instant::now();
+        work();
+        times.push(run.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Per class a threshold below which about one row in a hundred lies, as in a scan that has read
+/// enough.
+fn tight_thresholds(scorer: &mut dyn Scorer, block: Block<'_>, classes: usize) -> Vec<f32> {
     let few = block.rows().min(500);
     let dim = block.values.len() / block.rows();
     let sample = Block {
@@ -79,11 +106,11 @@ fn tight_thresholds(
     let fits = scorer.class_candidates(sample, &vec![ACCEPT_ALL; classes], &mut found);
     assert!(fits.expect("candidates"), "the list holds the sample");
     let mut lower = vec![Vec::new(); classes];
-    for candidate in found
-        .iter()
-        .filter(|found| (found.class as usize) < classes)
-    {
-        lower[candidate.class as usize].push(candidate.lower);
+    for candidate in &found {
+        // Not those of undecided rows, which belong to every class.
+        if let Some(lower) = lower.get_mut(candidate.class as usize) {
+            lower.push(candidate.lower);
+        }
     }
     let threshold = |mut lower: Vec<f32>| {
         lower.sort_by(f32::total_cmp);
@@ -91,10 +118,3 @@ fn tight_thresholds(
     };
     lower.into_iter().map(threshold).collect()
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().without_plots();
-    targets = operations
-}
-criterion_main!(benches);

@@ -88,11 +88,6 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
     outcome
 }
 
-/// Packages tested apart from the others. The shaders' tests translate with all of naga, which would
-/// change the features that wgpu and burn are built with, and compile both a second time. The
-/// benchmarks would do the same by criterion, and hold no test.
-const APART: [&str; 2] = ["equipoise-shaders", "equipoise-benches"];
-
 /// What runs every test: nextest where it is installed (it has no doctests), else cargo itself.
 fn runners(filter: &[String]) -> Vec<(&'static str, Command)> {
     let nextest = Command::new(program())
@@ -102,27 +97,21 @@ fn runners(filter: &[String]) -> Vec<(&'static str, Command)> {
         .status()
         .is_ok_and(|status| status.success());
     let runner: &[&str] = match nextest {
-        // A filter may match tests of one of the commands alone.
+        // A filter may match doctests alone.
         true => &["nextest", "run", "--no-tests=pass"],
         false => &["test"],
     };
-    let command = |words: &[&str], packages: &[&str]| {
+    let command = |words: &[&str]| {
         let mut command = cargo(words);
-        command.args(["--release", "--no-fail-fast"]).args(packages);
+        command.args(["--release", "--workspace", "--no-fail-fast"]);
         if !filter.is_empty() {
             command.arg("--").args(filter);
         }
         command
     };
-    let mut most = vec!["--workspace"];
-    most.extend(APART.iter().flat_map(|package| ["--exclude", package]));
-    let shaders = ["--package", APART[0]];
-    let mut commands = vec![
-        ("tests", command(runner, &most)),
-        ("shader tests", command(runner, &shaders)),
-    ];
+    let mut commands = vec![("tests", command(runner))];
     if nextest {
-        commands.push(("doctests", command(&["test", "--doc"], &most)));
+        commands.push(("doctests", command(&["test", "--doc"])));
     }
     commands
 }
