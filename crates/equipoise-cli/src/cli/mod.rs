@@ -1,0 +1,160 @@
+//! What was typed: the command line as clap reads it, each flag once and with its help.
+//!
+//! Every command's arguments turn into what was meant, a plain `Job` in [`crate::commands`].
+
+mod demo;
+mod embed;
+mod fit;
+mod select;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::device::DeviceWish;
+
+pub(crate) use demo::DemoArgs;
+pub(crate) use embed::EmbedArgs;
+pub(crate) use fit::FitArgs;
+pub(crate) use select::SelectArgs;
+
+/// Choose which images are worth a label.
+#[derive(Debug, Parser)]
+#[command(
+    name = "equipoise",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    about = "Choose which images are worth a label: balanced active learning on any GPU, or none"
+)]
+#[command(after_help = "\
+Examples:
+  equipoise demo
+  equipoise embed --images photos/ --model resnet20 --weights net.safetensors --out pool.emb
+  equipoise fit --embeddings pool.emb --labels labels.csv --out head.safetensors
+  equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
+      --strategy base --budget 1000 --out picks.csv
+
+Exit status: 0 done, 1 failed, 2 wrong usage.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Where to compute: auto (a real GPU if there is one, else the CPU), cpu, gpu, gpu:N (numbers
+    /// as in `equipoise devices`), vulkan, metal or dx12
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceWish,
+    /// CPU threads to use; by default one a core
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) threads: Option<u32>,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print neither progress nor summary
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the adapters with their limits and features, and say which one would be used
+    #[command(
+        after_help = "Examples:\n  equipoise devices\n  equipoise devices --device gpu --json"
+    )]
+    Devices,
+    /// Do the whole job on a small image set that the program draws: no download, nothing to install
+    Demo(DemoArgs),
+    /// Turn images into an embedding store
+    Embed(EmbedArgs),
+    /// Fit a linear head on the rows that have a label
+    Fit(FitArgs),
+    /// Pick the rows that are worth a label
+    Select(SelectArgs),
+    /// List the strategies, what they pick and where they were published
+    #[command(after_help = "Example:\n  equipoise strategies")]
+    Strategies,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  equipoise completions bash > ~/.local/share/bash-completion/completions/equipoise"
+    )]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(after_help = "Examples:\n  equipoise man | man -l -\n  equipoise man --out man1/")]
+    Man {
+        /// Folder for one page a command; without it, the main page goes to stdout
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn failure(arguments: &[&str]) -> clap::error::ErrorKind {
+        Cli::try_parse_from(std::iter::once(&"equipoise").chain(arguments))
+            .unwrap_err()
+            .kind()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_help_and_every_command_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let after = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                after.contains("equipoise "),
+                "{} has no example",
+                command.get_name()
+            );
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn global_flags_go_before_or_after_the_command() {
+        let before =
+            Cli::try_parse_from(["equipoise", "--device", "cpu", "-q", "devices"]).unwrap();
+        let after = Cli::try_parse_from(["equipoise", "devices", "--device", "cpu", "-q"]).unwrap();
+        for cli in [before, after] {
+            assert_eq!(cli.global.device, DeviceWish::Cpu);
+            assert!(cli.global.quiet);
+        }
+    }
+
+    #[test]
+    fn unknown_devices_and_zero_threads_are_usage_errors() {
+        use clap::error::ErrorKind::ValueValidation;
+        assert_eq!(failure(&["devices", "--device", "tpu"]), ValueValidation);
+        assert_eq!(failure(&["devices", "--threads", "0"]), ValueValidation);
+    }
+}

@@ -1,0 +1,189 @@
+//! `embed` and `fit`: from images to a head, interrupted runs, corrupt images.
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+
+use crate::support::Bench;
+
+/// The backbone that the demo brings along.
+const WEIGHTS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../assets/demo-backbone.safetensors"
+);
+
+/// Class folders `images/light` and `images/dark` with `each` images each.
+fn with_images(bench: Bench, each: u32) -> Bench {
+    for (class, level) in [("light", 220u8), ("dark", 30)] {
+        let folder = bench.path("images").join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        for index in 0..each {
+            let image = RgbImage::from_fn(32, 32, |x, y| {
+                let grain = (x * 7 + y * 13 + index * 5) % 31;
+                Rgb([level + grain as u8, level, level.wrapping_sub(grain as u8)])
+            });
+            image.save(folder.join(format!("{index:03}.png"))).unwrap();
+        }
+    }
+    bench
+}
+
+fn embed(bench: &Bench, more: &str) -> crate::support::Run {
+    assert!(Path::new(WEIGHTS).is_file(), "{WEIGHTS}");
+    bench.run(&format!(
+        "embed --device cpu --images images --model resnet20 --weights {WEIGHTS} --out pool.emb {more}"
+    ))
+}
+
+#[test]
+fn images_become_a_store_a_head_and_picks() {
+    let bench = with_images(Bench::new(), 12);
+    let json = embed(&bench, "--json").ok().json();
+    assert_eq!(
+        (json["rows"].as_u64(), json["quarantined"].as_u64()),
+        (Some(24), Some(0))
+    );
+    let json = bench
+        .run("fit --embeddings pool.emb --out head.safetensors --json")
+        .ok()
+        .json();
+    assert_eq!(
+        json["labels"],
+        serde_json::json!([["dark", 12], ["light", 12]])
+    );
+    assert!(json["train_accuracy"].as_f64().unwrap() > 0.9, "{json}");
+    bench
+        .run("select --device cpu --embeddings pool.emb --head head.safetensors --strategy base --budget 6 --out picks.csv")
+        .ok();
+    let picks = bench.read("picks.csv");
+    assert_eq!(picks.lines().count(), 7);
+    assert!(picks.lines().nth(1).unwrap().contains(".png"), "{picks}");
+}
+
+#[test]
+fn a_store_that_exists_needs_force() {
+    let bench = with_images(Bench::new(), 2);
+    embed(&bench, "").ok();
+    embed(&bench, "")
+        .fails(1, &["pool.emb", "exists"])
+        .hints(&["--force"]);
+    embed(&bench, "--force").ok();
+}
+
+#[test]
+fn corrupt_images_are_counted_and_above_the_fraction_the_run_fails() {
+    let bench = with_images(Bench::new(), 10);
+    bench.write("images/dark/003.png", "no image");
+    embed(&bench, "")
+        .fails(1, &["images", "1 corrupt", "1%"])
+        .hints(&["--max-bad-fraction"]);
+    assert!(!bench.has("pool.emb"), "no half-written output");
+    let json = embed(&bench, "--max-bad-fraction 0.1 --json").ok().json();
+    assert_eq!(
+        (json["rows"].as_u64(), json["quarantined"].as_u64()),
+        (Some(19), Some(1))
+    );
+    let quarantine = json["quarantine"].as_str().unwrap();
+    assert!(bench.read(quarantine).contains("dark/003.png"));
+}
+
+#[test]
+fn a_run_that_stopped_goes_on_and_ends_as_one_that_did_not() {
+    let bench = with_images(Bench::new(), 10);
+    bench.write("images/light/005.png", "no image");
+    let small = "--batch 4 --shard-rows 4 --json";
+    embed(&bench, small).fails(1, &["1 corrupt"]);
+    assert!(bench.has("pool.emb.partial"));
+    let json = embed(&bench, &format!("{small} --max-bad-fraction 0.1"))
+        .ok()
+        .json();
+    assert_eq!(
+        (json["resumed_at"].as_u64(), json["rows"].as_u64()),
+        (Some(12), Some(19))
+    );
+    assert!(bench.has("pool.emb") && !bench.has("pool.emb.partial"));
+    std::fs::rename(bench.path("pool.emb"), bench.path("resumed.emb")).unwrap();
+    embed(&bench, &format!("{small} --max-bad-fraction 0.1")).ok();
+    let mut compared = 0;
+    for entry in std::fs::read_dir(bench.path("pool.emb")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let read = |store: &str| std::fs::read(bench.path(store).join(&name)).unwrap();
+        assert!(read("pool.emb") == read("resumed.emb"), "{name} differs");
+        compared += 1;
+    }
+    assert!(compared >= 12, "{compared} files");
+}
+
+#[test]
+fn images_of_several_sizes_and_f16_are_embedded() {
+    let bench = with_images(Bench::new(), 3);
+    RgbImage::from_pixel(48, 40, Rgb([9, 99, 199]))
+        .save(bench.path("images/dark/001.png"))
+        .unwrap();
+    let json = embed(&bench, "--dtype f16 --json").ok().json();
+    assert_eq!(json["rows"], 6);
+    embed(&bench, "--resize 32 --force").ok();
+}
+
+#[test]
+fn missing_images_weights_and_classifiers_are_named() {
+    let bench = with_images(Bench::new(), 1);
+    let embed = |images: &str, weights: &str, more: &str| {
+        bench.run(&format!(
+            "embed --device cpu --images {images} --model resnet20 --weights {weights} --out new.emb {more}"
+        ))
+    };
+    embed("nowhere", WEIGHTS, "").fails(1, &["nowhere"]);
+    embed("images", "none.th", "").fails(1, &["none.th"]);
+    bench.write("text.th", "no weights");
+    embed("images", "text.th", "").fails(1, &["text.th"]);
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    embed("empty", WEIGHTS, "").fails(1, &["empty"]);
+    assert!(!bench.has("new.emb"));
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    let bench = with_images(Bench::new(), 1);
+    embed(&bench, "--mean 0.5,0.5,0.5").code_is(2);
+    embed(&bench, "--preprocess mnist")
+        .fails(2, &["mnist"])
+        .hints(&["cifar"]);
+    bench
+        .run("embed --images images --model resnet21 --weights w --out o")
+        .fails(2, &["resnet21"])
+        .hints(&["resnet20"]);
+    bench
+        .run("fit --embeddings p --out h --validation 1")
+        .fails(2, &["--validation 1"]);
+}
+
+#[test]
+fn a_head_from_another_backbone_is_refused_unless_forced() {
+    let bench = with_images(Bench::new(), 6);
+    embed(&bench, "").ok();
+    bench
+        .run("fit --embeddings pool.emb --out head.safetensors")
+        .ok();
+    embed(&bench, "--force --preprocess cifar").ok();
+    let select = "select --device cpu --embeddings pool.emb --head head.safetensors --strategy base --budget 2 --out picks.csv";
+    bench
+        .run(select)
+        .fails(1, &["head.safetensors", "preprocessing"])
+        .hints(&["--force"]);
+    assert!(!bench.has("picks.csv"));
+    let forced = bench.run(&format!("{select} --force")).ok();
+    assert!(forced.stderr.contains("warning: "), "{}", forced.stderr);
+}
+
+#[test]
+fn fit_only_on_listed_rows_plays_a_labelled_set() {
+    let bench = with_images(Bench::new(), 10);
+    embed(&bench, "").ok();
+    bench.run("select --device cpu --embeddings pool.emb --strategy random --budget 8 --out first.csv").ok();
+    let json = bench
+        .run("fit --embeddings pool.emb --only first.csv --out h.safetensors --json")
+        .ok()
+        .json();
+    assert_eq!(json["rows"], 8);
+}

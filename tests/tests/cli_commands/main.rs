@@ -1,0 +1,8 @@
+//! The command line from outside: exit statuses, messages, files.
+
+mod about;
+mod bad_input;
+mod demo;
+mod embed;
+mod select;
+mod support;
