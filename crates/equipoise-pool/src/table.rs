@@ -127,7 +127,7 @@ fn from_csv(path: &Path, text: &str) -> Result<Table> {
 }
 
 /// What a CSV reader says, without the position, which is told otherwise.
-fn syntax_of(error: &csv::Error) -> String {
+pub(crate) fn syntax_of(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..

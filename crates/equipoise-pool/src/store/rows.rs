@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::ids::Column;
 use crate::store::Shard;
+use crate::table::syntax_of;
 use crate::{Entry, Error, Ids, Result};
 
 const HEADER: [&str; 3] = ["id", "uri", "label"];
@@ -35,9 +36,13 @@ pub(crate) fn read(folder: &Path, shards: &[Shard]) -> Result<Ids> {
     let mut record = csv::StringRecord::new();
     for shard in shards {
         let path = folder.join(&shard.rows_file);
-        let damaged = |error: csv::Error| match error.into_kind() {
-            csv::ErrorKind::Io(error) => Error::read(&path)(error),
-            other => Error::damaged(&path, format!("{other:?}")),
+        let damaged = |error: csv::Error| {
+            let line = error.position().map_or(1, csv::Position::line);
+            let message = format!("line {line}: {}", syntax_of(&error));
+            match error.into_kind() {
+                csv::ErrorKind::Io(error) => Error::read(&path)(error),
+                _ => Error::damaged(&path, message),
+            }
         };
         let before = ids.len();
         let mut reader = csv::Reader::from_path(&path).map_err(damaged)?;

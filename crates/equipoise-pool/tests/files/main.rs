@@ -1,0 +1,11 @@
+//! Files as they are written and read: round trips, damage, interruption.
+
+mod heads;
+mod lists;
+mod picks;
+mod pools;
+mod python;
+mod shared;
+mod sources;
+mod stores;
+mod support;
