@@ -6,7 +6,7 @@
 
 use crate::Head;
 
-/// Σ x[m] w[m] for m = 0..M−1, in that order, in float64.
+/// `Σ x[m] w[m]` for m = 0..M−1, in that order, in float64.
 pub fn dot(x: &[f32], w: &[f32]) -> f64 {
     x.iter()
         .zip(w)
@@ -28,7 +28,7 @@ pub fn predicted(logits: &[f64]) -> usize {
     (1..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best })
 }
 
-/// ‖W[p] − W[c]‖, differences taken in float64.
+/// `‖W[p] − W[c]‖`, differences taken in float64.
 pub fn weight_distance(head: &Head, p: usize, c: usize) -> f64 {
     head.class_weight(p)
         .iter()

@@ -150,7 +150,7 @@ pub trait Scorer {
     ) -> Result<bool>;
 }
 
-/// 1/‖W[p] − W[c]‖ for classes `p` in `range` and all `c`, (range, C) row-major, rounded from
+/// `1/‖W[p] − W[c]‖` for classes `p` in `range` and all `c`, (range, C) row-major, rounded from
 /// float64; [`NO_BOUNDARY`] for equal weights, [`UNSCALED`] outside 1e-15..1e15.
 pub fn boundary_scale(head: &Head, range: std::ops::Range<usize>) -> Vec<f32> {
     use rayon::prelude::*;

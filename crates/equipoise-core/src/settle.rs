@@ -40,7 +40,7 @@ impl<'a> Settler<'a> {
         }
     }
 
-    /// ‖W[p] − W[c]‖ for all c.
+    /// `‖W[p] − W[c]‖` for all c.
     fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
         let compute = || {
             let mut squares = self.sums(self.head.class_weight(p), |p, c| (p - c) * (p - c));

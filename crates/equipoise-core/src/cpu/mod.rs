@@ -52,7 +52,7 @@ impl Engine for CpuEngine {
     }
 }
 
-/// 1/‖W[p] − W[c]‖ for all classes, or row by row where the table would be too large.
+/// `1/‖W[p] − W[c]‖` for all classes, or row by row where the table would be too large.
 pub struct ScaleTable {
     table: Option<Vec<f32>>,
     head: Head,
