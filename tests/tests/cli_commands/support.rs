@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// The binary beside this test's own executable, as `cargo build --release -p equipoise-cli` leaves it.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");
     let folder = test
         .parent()
@@ -24,10 +24,10 @@ pub fn binary() -> PathBuf {
 }
 
 /// What a run left.
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -40,14 +40,14 @@ impl Run {
     }
 
     /// The JSON object on stdout.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
     /// Asserts success.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(
             self.code, 0,
             "stdout: {}\nstderr: {}",
@@ -58,7 +58,7 @@ impl Run {
 
     /// Asserts that it failed with `code`, one `error:` line that has all of `words`, and a hint.
     #[track_caller]
-    pub fn fails(self, code: i32, words: &[&str]) -> Self {
+    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(
             self.code, code,
             "stdout: {}\nstderr: {}",
@@ -79,13 +79,13 @@ impl Run {
 
     /// Asserts the exit status alone, where clap words the message.
     #[track_caller]
-    pub fn code_is(self, code: i32) {
+    pub(crate) fn code_is(self, code: i32) {
         assert_eq!(self.code, code, "{}", self.stderr);
     }
 
     /// Asserts a `hint:` line with all of `words`.
     #[track_caller]
-    pub fn hints(self, words: &[&str]) -> Self {
+    pub(crate) fn hints(self, words: &[&str]) -> Self {
         let hint = self
             .stderr
             .lines()
@@ -103,30 +103,30 @@ impl Run {
 }
 
 /// A fresh folder to run in, with small data.
-pub struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         }
     }
 
     /// A path in the folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Whether there is such a file or folder.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 
     /// Names in the folder, sorted.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).expect("the folder");
         let mut names: Vec<String> = entries
             .map(|entry| {
@@ -142,18 +142,18 @@ impl Bench {
     }
 
     /// Writes a file.
-    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> &Self {
         fs::write(self.path(name), contents).expect("a file");
         self
     }
 
     /// Reads a text file.
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// A safetensors file of f32 tensors.
-    pub fn tensors(&self, name: &str, tensors: &[(&str, &[usize], &[f32])]) -> &Self {
+    pub(crate) fn tensors(&self, name: &str, tensors: &[(&str, &[usize], &[f32])]) -> &Self {
         let bytes: Vec<Vec<u8>> = tensors
             .iter()
             .map(|(_, _, values)| {
@@ -179,7 +179,7 @@ impl Bench {
 
     /// A pool `pool.safetensors` of `rows` embeddings of 3 numbers and a head `head.safetensors`
     /// of 3 classes.
-    pub fn with_pool(self, rows: usize) -> Self {
+    pub(crate) fn with_pool(self, rows: usize) -> Self {
         let values: Vec<f32> = (0..rows * 3)
             .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)
             .collect();
@@ -196,10 +196,12 @@ impl Bench {
     }
 
     /// Runs `equipoise` here with arguments split at spaces.
-    pub fn run(&self, arguments: &str) -> Run {
+    pub(crate) fn run(&self, arguments: &str) -> Run {
         let output = Command::new(binary())
             .args(arguments.split_whitespace())
             .current_dir(self.folder.path())
+            // Without it, Vulkan's loader has something to say of its own.
+            .env("XDG_RUNTIME_DIR", self.folder.path())
             .stdin(Stdio::null())
             .output()
             .expect("the binary starts");
@@ -207,7 +209,7 @@ impl Bench {
     }
 
     /// Runs `select` on the pool, on the CPU, with further arguments.
-    pub fn select(&self, arguments: &str) -> Run {
+    pub(crate) fn select(&self, arguments: &str) -> Run {
         self.run(&format!(
             "select --device cpu --embeddings pool.safetensors --out picks.csv {arguments}"
         ))

@@ -113,7 +113,8 @@ fn bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    let digits = usize::from(value.fract() > 0.05);
+    let tenths = (value * 10.0).round() / 10.0;
+    let digits = usize::from(tenths.fract() != 0.0);
     format!("{value:.digits$} {}", UNITS[unit])
 }
 

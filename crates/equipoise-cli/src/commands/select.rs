@@ -153,7 +153,9 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
 fn name_row(error: equipoise::core::Error, job: &Job, pool: &EmbeddingPool) -> Failure {
     use equipoise::core::Error;
     let image = match &error {
-        Error::NonFiniteRow { row } => Some(pool.ids().id(*row).into_owned()),
+        Error::NonFiniteRow { row } if !pool.ids().are_rows() => {
+            Some(pool.ids().id(*row).into_owned())
+        }
         _ => None,
     };
     let of_pool = matches!(

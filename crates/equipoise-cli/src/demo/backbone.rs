@@ -19,7 +19,7 @@ pub(crate) const WEIGHTS: &[u8] = include_bytes!("../../../../assets/demo-backbo
 pub(crate) const MODEL: &str = "resnet20";
 
 /// Channels of its first stage; embeddings have four times as many numbers.
-const WIDTH: usize = 16;
+const WIDTH: usize = 8;
 
 /// Images of each class on which a new backbone is checked.
 const CHECK: usize = 40;
