@@ -1,7 +1,7 @@
 //! Backbones, checkpoints and training of Equipoise, on burn.
 //!
-//! [`Backbone`] turns images into embeddings, [`fit`] turns labelled embeddings into a head, and
-//! [`train`] makes the weights of a small backbone. All run on a [`ModelDevice`]: burn's CPU
+//! [`Backbone`] turns images into embeddings, [`fit()`] turns labelled embeddings into a head, and
+//! [`train()`] makes the weights of a small backbone. All run on a [`ModelDevice`]: burn's CPU
 //! backend, or a GPU whose wgpu device the selection engine uses too.
 
 mod backbone;
