@@ -132,7 +132,7 @@ pub(crate) fn syntax_of(error: &csv::Error) -> String {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => {
-            format!("{len} fields where the header has {expected_len}")
+            format!("the header has {expected_len} fields, this line {len}")
         }
         _ => error.to_string(),
     }

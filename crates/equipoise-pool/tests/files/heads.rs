@@ -84,7 +84,8 @@ fn bad_heads_are_refused_in_one_line() {
     let folder = Folder::new();
     let (two, four) = (f32s(&[1.0; 2]), f32s(&[1.0; 4]));
     let nan = f32s(&[1.0, 1.0, f32::NAN, 1.0]);
-    let cases: [(&[(&str, Type, &[usize], &[u8])], &str); 6] = [
+    type Tensor<'a> = (&'a str, Type, &'a [usize], &'a [u8]);
+    let cases: [(&[Tensor], &str); 6] = [
         (&[("x", Type::F32, &[2, 2], &four)], "weight"),
         (&[("weight", Type::F32, &[4], &four)], "[4]"),
         (

@@ -94,7 +94,7 @@ fn csv_lists_may_carry_labels() {
     assert_eq!(read, [(0, Some("x".into()))]);
     for (text, line, words) in [
         ("row,label\n0,x\n1,y\n0,y\n", 4, "`y` here and `x` before"),
-        ("row,label\n0\n", 2, "1 fields where the header has 2"),
+        ("row,label\n0\n", 2, "the header has 2 fields, this line 1"),
         ("row\nzero\n", 2, "`zero` is not a row number"),
         ("id\nzero\n", 2, "`zero`"),
     ] {

@@ -27,7 +27,9 @@ fn the_documentation_shows_five_lines() {
     ignore = "needs EQUIPOISE_TEST_PYTHON, a Python with numpy and safetensors: see cargo xtask test"
 )]
 fn python_reads_a_store_with_the_documented_lines() {
-    let python = option_env!("EQUIPOISE_TEST_PYTHON").expect("named when this was built");
+    let Some(python) = option_env!("EQUIPOISE_TEST_PYTHON") else {
+        panic!("EQUIPOISE_TEST_PYTHON was not set when this was built");
+    };
     for dtype in [Dtype::F32, Dtype::F16] {
         let folder = Folder::new().with_images(10);
         store(&folder, &folder.source(), dtype, 6);

@@ -272,7 +272,8 @@ fn a_store_of_no_rows_opens() {
 
 #[test]
 fn damage_is_named() {
-    let damages: [(&str, fn(Vec<u8>) -> Vec<u8>, &str); 7] = [
+    type Damage = fn(Vec<u8>) -> Vec<u8>;
+    let damages: [(&str, Damage, &str); 7] = [
         (
             "embeddings-00001.safetensors",
             |mut b| {
@@ -283,12 +284,12 @@ fn damage_is_named() {
         ),
         (
             "rows-00000.csv",
-            |b| b[..b.len() / 2].to_vec(),
-            "line 2: 2 fields where the header has 3",
+            |b| b[..20].to_vec(),
+            "line 2: the header has 3 fields, this line 1",
         ),
         (
             "rows-00000.csv",
-            |b| edit(&b, "a/001.png", "\na/001.png"),
+            |b| edit(&b, "\na/001.png", "\na/x.png,u,\na/001.png"),
             "3 rows where the shard has 2",
         ),
         (
