@@ -32,7 +32,7 @@ pub(crate) struct DemoArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 12,
+        default_value_t = 10,
         requires = "make_backbone"
     )]
     epochs: usize,
@@ -40,7 +40,7 @@ pub(crate) struct DemoArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 400,
+        default_value_t = 300,
         requires = "make_backbone"
     )]
     images_per_class: usize,

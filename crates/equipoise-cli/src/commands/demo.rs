@@ -36,7 +36,7 @@ pub(crate) struct Tour {
 }
 
 /// Labels drawn at random to begin with.
-const INITIAL: usize = 60;
+const INITIAL: usize = 100;
 /// Rows that each strategy then picks.
 const BUDGET: usize = 100;
 /// The strategies that are compared.

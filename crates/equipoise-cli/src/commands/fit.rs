@@ -42,6 +42,9 @@ pub(crate) struct Report {
     pub seconds: f64,
 }
 
+/// Most L-BFGS steps; a fit on separable labels with a weak penalty needs many.
+const STEPS: usize = 1000;
+
 /// Runs and prints.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub(crate) fn run(job: &Job, console: Console) -> Result<Report> {
         penalty: job.penalty,
         validation: job.validation,
         seed: job.seed,
-        ..FitOptions::default()
+        steps: STEPS,
     };
     let spinner = console.spinner("fitting");
     let fit = equipoise::burn::fit(

@@ -86,9 +86,6 @@ pub(crate) fn table(report: &Report) -> String {
     line("  of the rarer half of classes", String::new(), &|stage| {
         percent(stage.rare_accuracy)
     });
-    line("  mean over classes", String::new(), &|stage| {
-        percent(stage.mean_class_accuracy)
-    });
     table.to_string()
 }
 
@@ -147,7 +144,7 @@ mod tests {
             seconds: 1.0,
         };
         let table = table(&report);
-        assert_eq!(table.lines().count(), DEMO.len() + 9);
+        assert_eq!(table.lines().count(), DEMO.len() + 8);
         assert!(
             table.contains("at first") && table.contains("+ base"),
             "{table}"
