@@ -33,7 +33,7 @@ pub use picks::{PICKS_VERSION, PickFormat, write_picks};
 pub use pool::EmbeddingPool;
 pub use preprocess::{Image, Preprocess};
 pub use quotas::read_quotas;
-pub use source::{Entry, Source, Stream};
+pub use source::{Entry, ImageLookup, Source, Stream};
 pub use store::{
     DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,
     Stored,

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 #[command(after_help = "\
 Examples:
   equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
-      --strategy base --budget 1000 --out picks.csv
+      --strategy base --budget 1000 --out picks.csv --report picks.html
   equipoise select --embeddings pool.emb --strategy random --budget 100 --exclude picks.csv \\
       --seed 7 --out more.csv
   equipoise select --embeddings pool.npy --head head.safetensors --strategy margin --budget 50 \\
@@ -56,6 +56,9 @@ pub(crate) struct SelectArgs {
     /// Form of the picks
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
+    /// Also write an HTML page that shows what was picked, with the images in it
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// What to do about embeddings with a NaN or an infinity: fail, or leave them out and count them
     #[arg(long, value_enum, default_value_t = NonfiniteArg::Refuse)]
     nonfinite: NonfiniteArg,
@@ -115,6 +118,7 @@ impl SelectArgs {
                 Order::RarestFirst => ClassOrder::RarestFirst,
             },
             seed: self.seed,
+            report: self.report,
             format: match self.format {
                 Format::Csv => PickFormat::Csv,
                 Format::Jsonl => PickFormat::Jsonl,

@@ -230,6 +230,7 @@ fn select_job(
         quotas: select::Quotas::Uniform,
         class_order: ClassOrder::Id,
         seed: tour.seed,
+        report: None,
         format: PickFormat::Csv,
         nonfinite: Nonfinite::Refuse,
         force: false,

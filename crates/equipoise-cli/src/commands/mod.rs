@@ -5,4 +5,5 @@ pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
 pub(crate) mod fit;
+mod report;
 pub(crate) mod select;

@@ -38,6 +38,7 @@ pub(crate) struct Job {
     pub quotas: Quotas,
     pub class_order: ClassOrder,
     pub seed: u64,
+    pub report: Option<PathBuf>,
     pub format: PickFormat,
     pub nonfinite: Nonfinite,
     pub force: bool,
@@ -84,7 +85,9 @@ fn check(job: &Job) -> Result<()> {
     if job.budget == 0 {
         return Err(equipoise::core::Error::ZeroBudget.into());
     }
-    pool::check_output(&job.out, job.force)?;
+    for out in std::iter::once(&job.out).chain(&job.report) {
+        pool::check_output(out, job.force)?;
+    }
     Ok(())
 }
 
@@ -138,7 +141,7 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
         pool.ids(),
         &names,
     )?;
-    Ok(report(
+    let summed = report(
         job,
         engine,
         &pool,
@@ -146,7 +149,11 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
         &selection,
         names,
         started,
-    ))
+    );
+    if let Some(page) = &job.report {
+        super::report::write(page, job.force, &summed, &selection.picks, &pool, console)?;
+    }
+    Ok(summed)
 }
 
 /// Names the pool, and the image as well, where the strategy names the row.

@@ -2,6 +2,7 @@
 
 mod classes;
 mod folder;
+mod lookup;
 mod stream;
 mod tarball;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub use lookup::ImageLookup;
 pub use stream::Stream;
 
 use crate::digest::hex;

@@ -185,3 +185,26 @@ fn links_are_followed_but_not_round_and_round() {
             .contains("up")
     );
 }
+
+#[test]
+fn images_are_found_again_by_their_uris() {
+    let folder = Folder::new();
+    folder.write("images/a/1.png", "one");
+    folder.write("images/b/2.png", "two");
+    folder.write(
+        "more.tar",
+        tar(&[("./c/3.png", b"three"), ("d/4.png", b"four")]),
+    );
+    let mut lookup = equipoise_pool::ImageLookup::new();
+    for spec in ["images", "more.tar"] {
+        let source = open(&folder, spec).unwrap();
+        let streamed = source.stream(0).map(|item| item.unwrap().1);
+        for (entry, bytes) in source.entries().iter().zip(streamed) {
+            assert_eq!(lookup.read(&entry.uri).unwrap(), bytes, "{}", entry.uri);
+        }
+    }
+    let gone = format!("{}#no.png", folder.path("more.tar").display());
+    for uri in [gone.as_str(), "/no/such/image.png", ""] {
+        assert!(matches!(lookup.read(uri), Err(Error::Read { .. })), "{uri}");
+    }
+}
