@@ -171,3 +171,16 @@ fn quiet_says_nothing_and_data_stays_off_stderr() {
         run.stderr
     );
 }
+
+#[test]
+fn a_report_shows_the_picks_and_replaces_nothing_unasked() {
+    let bench = Bench::new().with_pool(40);
+    let command = "--head head.safetensors --strategy base --budget 6 --report picks.html";
+    bench.select(command).ok();
+    let html = bench.read("picks.html");
+    assert!(html.contains("6 picks by base"), "{html}");
+    assert_eq!(html.matches("<figure>").count(), 6);
+    bench
+        .select(&command.replace("picks.html", "picks.csv"))
+        .fails(1, &["picks.csv", "exists"]);
+}
