@@ -13,7 +13,7 @@ pub enum Error {
         name: String,
     },
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("cannot read or write {path}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -21,7 +21,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A weights file is neither a PyTorch checkpoint nor safetensors.
-    #[error("{path}: not a readable PyTorch checkpoint or safetensors file: {reason}")]
+    #[error(
+        "{path}: not a readable PyTorch checkpoint or safetensors file: {reason}; hint: is the file whole?"
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -29,7 +31,7 @@ pub enum Error {
         reason: String,
     },
     /// Tensors that the model needs are missing from the file, misshapen or unusable.
-    #[error("{path}: not weights of {model}: {}", listed(problems))]
+    #[error("{path}: not weights of {model}: {}; hint: is it another network? One of {}", listed(problems), crate::MODELS.join(", "))]
     Weights {
         /// The file.
         path: PathBuf,

@@ -100,6 +100,9 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<equipoise::pool::Error>() {
             return error.hint();
         }
+        if let Some(equipoise::burn::Error::Io { .. }) = cause.downcast_ref() {
+            return Some("is the path right, seen from the folder you are in?".into());
+        }
         None
     })
 }

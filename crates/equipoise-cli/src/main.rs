@@ -16,12 +16,22 @@ use console::Console;
 use failure::{Failure, Result};
 
 fn main() -> ExitCode {
+    quiet_mesa();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::from(failure.exit())
         }
+    }
+}
+
+/// Mesa's Vulkan drivers print `error: XDG_RUNTIME_DIR is invalid` for each adapter where the
+/// variable is not set (in containers, by ssh), though compute needs nothing of it.
+fn quiet_mesa() {
+    if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the program has no other thread yet that could read the environment.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }
 

@@ -228,6 +228,16 @@ impl Error {
     /// What to do about it, where something can be done.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::Read { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "is the path right, seen from the folder you are in?",
+                io::ErrorKind::PermissionDenied => "you may not read it: ask its owner, or copy it",
+                _ => return None,
+            },
+            Error::Write { .. } => "is its folder there, writable and not full?",
+            Error::Format { .. } => {
+                "is it the right file, and whole? docs/formats.md says what is read"
+            }
+            Error::DuplicateId { .. } => "rename one of them",
             Error::Exists { .. } => "`--force` replaces it",
             Error::OtherRun { .. } => {
                 "repeat the earlier command to finish it, or give `--force` to discard it"
@@ -296,6 +306,9 @@ impl Problem {
         Some(match self {
             Problem::UnknownId(_) => {
                 "ids are those of the pool's source; a first line `row` or `id` says what a list holds"
+            }
+            Problem::NotARow(_) => {
+                "rows count from 0; a pool that is a bare array has no other ids than its rows"
             }
             Problem::RowBeyond { .. } => "rows count from 0; is the list of another pool?",
             Problem::NoLabel(_) => "leave rows without a label out of the file",

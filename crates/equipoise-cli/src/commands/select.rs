@@ -103,7 +103,9 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
         console.note(notice);
     }
     if pool.rows() == 0 {
-        return Err(Failure::new("the pool has no rows").at(&job.embeddings));
+        return Err(Failure::new("the pool has no rows")
+            .at(&job.embeddings)
+            .with_hint("make one with `equipoise embed`"));
     }
     let head = job
         .head
@@ -222,9 +224,10 @@ fn read_labelled(
     rows.into_iter()
         .map(|(row, label)| {
             let class = match (label, head) {
-                (Some(label), Some(head)) => {
-                    Some(class_of(&label, head).map_err(|failure| failure.at(path))?)
-                }
+                (Some(label), Some(head)) => Some(
+                    class_of(&label, &pool.ids().id(row), head)
+                        .map_err(|failure| failure.at(path))?,
+                ),
                 _ => None,
             };
             Ok(LabelledRow { row, class })
@@ -233,7 +236,7 @@ fn read_labelled(
 }
 
 /// The class that `label` means to the head: by name, or by number where it has no names.
-fn class_of(label: &str, head: &HeadFile) -> Result<u32> {
+fn class_of(label: &str, id: &str, head: &HeadFile) -> Result<u32> {
     let classes = head.head.classes();
     let class = match &head.classes {
         Some(names) => names.iter().position(|name| name == label),
@@ -241,7 +244,7 @@ fn class_of(label: &str, head: &HeadFile) -> Result<u32> {
     };
     class.map(|class| class as u32).ok_or_else(|| {
         let failure = Failure::new(format!(
-            "label `{label}` is none of the head's {classes} classes"
+            "label `{label}` of `{id}` is none of the head's {classes} classes"
         ));
         match &head.classes {
             Some(names) => failure.with_hint(format!("the head knows {}", shortened(names))),
