@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use equipoise_core::engine::ACCEPT_ALL;
 use equipoise_core::random::{Philox, Purpose};
-use equipoise_core::{Block, CpuEngine, Engine, Head, Scorer, Values};
+use equipoise_core::{
+    Answer, CpuEngine, Engine, Head, MemoryPool, Question, RowSet, Scorer, Values,
+};
 use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine};
 
 /// N, M and C: CIFAR with a ResNet-20, and ImageNet with a ResNet-50, for which fewer rows do.
 const SHAPES: [(usize, usize, usize); 2] = [(8192, 64, 10), (1024, 2048, 1000)];
-
-/// Tolerance of every row: a typical one for these numbers.
-const TOLERANCE: f32 = 1e-4;
 
 /// Each operation runs this long, and at least [`LEAST_RUNS`] times.
 const TIME: Duration = Duration::from_secs(2);
@@ -46,14 +45,10 @@ fn measure(engine: &dyn Engine, (rows, dim, classes): (usize, usize, usize)) {
     let number = |i: usize| (numbers.uniform(i as u64) - 0.5) as f32;
     let weight: Vec<f32> = (0..classes * dim).map(number).collect();
     let head = Head::new(weight, vec![0.0; classes], dim).expect("a head");
-    let mut scorer = engine.scorer(&head).expect("a scorer");
-    let rows = rows.min(scorer.max_rows());
     let values: Vec<f32> = (0..rows * dim).map(|i| number(i + classes * dim)).collect();
-    let tolerance = vec![TOLERANCE; rows];
-    let block = Block {
-        values: Values::F32(&values),
-        tolerance: &tolerance,
-    };
+    let pool = MemoryPool::new(Values::F32(&values), dim).expect("a pool");
+    let mut scorer = engine.scorer(&head, &pool).expect("a scorer");
+    let rows = rows.min(scorer.max_rows());
     let report = |operation: &str, median: Duration| {
         let seconds = median.as_secs_f64();
         println!(
@@ -64,20 +59,29 @@ fn measure(engine: &dyn Engine, (rows, dim, classes): (usize, usize, usize)) {
             rows as f64 / seconds
         );
     };
-    let mut statistics = vec![bytemuck::Zeroable::zeroed(); rows];
     let median = median(|| {
-        let done = scorer.row_statistics(block, &mut statistics);
-        done.expect("statistics");
+        answer(&mut *scorer, rows, Question::RowStatistics);
     });
     report("row_statistics", median);
-    let thresholds = tight_thresholds(&mut *scorer, block, classes);
-    let mut found = Vec::new();
+    let thresholds = tight_thresholds(&mut *scorer, rows, classes);
+    let question = Question::ClassCandidates {
+        thresholds: &thresholds,
+    };
     let median = self::median(|| {
-        found.clear();
-        let done = scorer.class_candidates(block, &thresholds, &mut found);
-        assert!(done.expect("candidates"), "the list holds them");
+        answer(&mut *scorer, rows, question);
     });
     report("class_candidates", median);
+}
+
+/// The answer about the first `rows` rows.
+fn answer(scorer: &mut dyn Scorer, rows: usize, question: Question<'_>) -> Answer {
+    let mut answer = Answer::default();
+    let available = RowSet::all(rows);
+    let taken = scorer.submit(0, rows, &available, question);
+    assert_eq!(taken.expect("a submission"), rows);
+    scorer.collect(&mut answer).expect("an answer");
+    assert!(!answer.overflow, "the list holds the candidates");
+    answer
 }
 
 /// The middle one of the times that `work` takes, after a run to warm up.
@@ -95,16 +99,12 @@ fn median(mut work: impl FnMut()) -> Duration {
 
 /// Per class a threshold below which about one row in a hundred lies, as in a scan that has read
 /// enough.
-fn tight_thresholds(scorer: &mut dyn Scorer, block: Block<'_>, classes: usize) -> Vec<f32> {
-    let few = block.rows().min(500);
-    let dim = block.values.len() / block.rows();
-    let sample = Block {
-        values: block.values.slice(0..few * dim),
-        tolerance: &block.tolerance[..few],
+fn tight_thresholds(scorer: &mut dyn Scorer, rows: usize, classes: usize) -> Vec<f32> {
+    let few = rows.min(500);
+    let question = Question::ClassCandidates {
+        thresholds: &vec![ACCEPT_ALL; classes],
     };
-    let mut found = Vec::new();
-    let fits = scorer.class_candidates(sample, &vec![ACCEPT_ALL; classes], &mut found);
-    assert!(fits.expect("candidates"), "the list holds the sample");
+    let found = answer(scorer, few, question).candidates;
     let mut lower = vec![Vec::new(); classes];
     for candidate in &found {
         // Not those of undecided rows, which belong to every class.

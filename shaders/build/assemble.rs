@@ -8,6 +8,8 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 const KERNELS: &[(&str, &str, &[&str])] = &[
     ("logits", "f32", &["values_f32"]),
     ("logits", "f16", &["values_f16"]),
+    ("row_norms", "f32", &["values_f32"]),
+    ("row_norms", "f16", &["values_f16"]),
     ("row_statistics", "", &["row"]),
     ("class_candidates", "", &["row"]),
 ];

@@ -24,8 +24,22 @@ pub struct LogitsParameters {
     pub padding_2: u32,
 }
 
-/// What `row_statistics` and `class_candidates` are told.
+/// What `row_norms` is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct NormsParameters {
+    /// Rows of the block.
+    pub rows: u32,
+    /// Columns of the embeddings, M.
+    pub dim: u32,
+    /// Uniform structs are a multiple of 16 bytes.
+    pub padding_0: u32,
+    /// See `padding_0`.
+    pub padding_1: u32,
+}
+
+/// What `row_statistics` and `class_candidates` are told.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct RowParameters {
     /// Rows of the block.
@@ -38,6 +52,14 @@ pub struct RowParameters {
     pub count: u32,
     /// Candidates that the list holds.
     pub capacity: u32,
+    /// Where the block's norms begin.
+    pub first_norm: u32,
+    /// Factor of the norm in a row's tolerance.
+    pub slope: f32,
+    /// What is added.
+    pub offset: f32,
+    /// Above this norm, nothing is known.
+    pub largest_norm: f32,
     /// Uniform structs are a multiple of 16 bytes.
     pub padding_0: u32,
     /// See `padding_0`.

@@ -1,8 +1,11 @@
 // What the per-row scores are made of: equipoise_core::RowStatistics, one workgroup a row.
-// Rows without an answer, and rows that belong to another slice of the scale table, are not written.
+// Rows that belong to another slice of the scale table are not written.
 
 struct RowStatistics {
+    tolerance: f32,
     predicted: u32,
+    runner_up: u32,
+    rival: u32,
     gap: f32,
     sum: f32,
     moment: f32,
@@ -13,7 +16,7 @@ struct RowStatistics {
 // Beyond this the exponential is below 1e-34: taken as 0, lest it depend on denormals.
 const NEGLIGIBLE: f32 = 80.0;
 
-@group(0) @binding(4) var<storage, read_write> statistics: array<RowStatistics>;
+@group(0) @binding(5) var<storage, read_write> statistics: array<RowStatistics>;
 
 // Σ e^{z−z₂} and Σ (z₂−z) e^{z−z₂}.
 var<workgroup> sums: array<vec2<f32>, LANES>;
@@ -28,8 +31,11 @@ fn main(
     if row >= parameters.rows {
         return;
     }
-    let tolerance = tolerances[row];
+    let tolerance = tolerance_of(row);
     if tolerance < 0.0 || tolerance >= UNDECIDABLE {
+        if lane == 0u && parameters.first == 0u {
+            statistics[row].tolerance = tolerance;
+        }
         return;
     }
     let start = row * parameters.classes;
@@ -37,25 +43,30 @@ fn main(
     if !in_slice(top.class_id) {
         return;
     }
-    let least = find_bounds(start, top, tolerance, lane);
+    let found = find_bounds(start, top.class_id, NO_CLASS, tolerance, lane);
+    let verdict = judge(start, top.class_id, found, tolerance, lane);
     let spread = find_spread(start, top, lane);
     if lane != 0u {
         return;
     }
-    var found = RowStatistics(top.class_id, UNREACHABLE, 0.0, 0.0, UNREACHABLE, UNREACHABLE);
+    var out = RowStatistics(
+        tolerance,
+        verdict.predicted,
+        verdict.runner_up,
+        verdict.rival,
+        UNREACHABLE,
+        0.0,
+        0.0,
+        verdict.lower,
+        verdict.upper,
+    );
     if parameters.classes > 1u {
-        found.gap = max(top.value - top.second, 0.0);
+        out.gap = max(top.value - top.second, 0.0);
         // The second class itself adds 1, which the exponential may miss by its rounding.
-        found.sum = max(spread.x, 1.0);
-        found.moment = spread.y;
-        found.mase_lower = least.lower;
-        found.mase_upper = least.upper;
-        if least.undecided != 0u {
-            found.mase_lower = 0.0;
-            found.mase_upper = UNREACHABLE;
-        }
+        out.sum = max(spread.x, 1.0);
+        out.moment = spread.y;
     }
-    statistics[row] = found;
+    statistics[row] = out;
 }
 
 // Sums over all c ≠ p. All lanes must call it.

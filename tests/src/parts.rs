@@ -1,7 +1,10 @@
-//! The same work in other parts: picks may not depend on where a chunk ends.
+//! The same work in other parts: picks may not depend on where a chunk ends, on what is in flight, or on
+//! a device that fails.
 
-use equipoise_core::engine::{Precision, RowStatistics};
-use equipoise_core::{Block, Candidate, Chunk, Engine, Head, Pool, Result, Scorer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use equipoise_core::engine::{Answer, Precision, Question};
+use equipoise_core::{Chunk, Engine, Error, Head, Pool, Result, RowSet, Scorer};
 
 /// An engine that takes at most so many rows at a time.
 pub struct SmallBlocks<'a> {
@@ -16,9 +19,9 @@ impl Engine for SmallBlocks<'_> {
         self.engine.name()
     }
 
-    fn scorer(&self, head: &Head) -> Result<Box<dyn Scorer + '_>> {
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(SmallBlocksScorer {
-            scorer: self.engine.scorer(head)?,
+            scorer: self.engine.scorer(head, pool)?,
             max_rows: self.max_rows,
         }))
     }
@@ -34,33 +37,41 @@ impl Scorer for SmallBlocksScorer<'_> {
         self.max_rows.min(self.scorer.max_rows())
     }
 
+    fn depth(&self) -> usize {
+        self.scorer.depth()
+    }
+
     fn precision(&self) -> Precision {
         self.scorer.precision()
     }
 
-    fn row_statistics(&mut self, block: Block<'_>, out: &mut [RowStatistics]) -> Result<()> {
-        self.scorer.row_statistics(block, out)
+    fn submit(
+        &mut self,
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize> {
+        let rows = rows.min(self.max_rows);
+        self.scorer.submit(start, rows, available, question)
     }
 
-    fn class_candidates(
-        &mut self,
-        block: Block<'_>,
-        thresholds: &[f32],
-        out: &mut Vec<Candidate>,
-    ) -> Result<bool> {
+    fn collect(&mut self, answer: &mut Answer) -> Result<()> {
+        self.scorer.collect(answer)?;
         // Refuses what does not fit a small list, so that the caller's second try is tested too.
-        let most = self.max_rows * 4;
-        let before = out.len();
-        let done = self.scorer.class_candidates(block, thresholds, out)?;
-        if done && block.rows() > 1 && out.len() - before > most {
-            out.truncate(before);
-            return Ok(false);
+        if answer.rows > 1 && answer.candidates.len() > self.max_rows * 4 {
+            answer.candidates.clear();
+            answer.overflow = true;
         }
-        Ok(done)
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.scorer.discard();
     }
 }
 
-/// An engine that claims to be exact, which none in f32 is.
+/// An engine that claims to be exact, which none in f32 is: its bounds are their own middle.
 pub struct Overconfident<'a>(pub &'a dyn Engine);
 
 impl Engine for Overconfident<'_> {
@@ -68,8 +79,8 @@ impl Engine for Overconfident<'_> {
         self.0.name()
     }
 
-    fn scorer(&self, head: &Head) -> Result<Box<dyn Scorer + '_>> {
-        Ok(Box::new(OverconfidentScorer(self.0.scorer(head)?)))
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(OverconfidentScorer(self.0.scorer(head, pool)?)))
     }
 }
 
@@ -80,6 +91,10 @@ impl Scorer for OverconfidentScorer<'_> {
         self.0.max_rows()
     }
 
+    fn depth(&self) -> usize {
+        self.0.depth()
+    }
+
     fn precision(&self) -> Precision {
         Precision {
             unit: 0.0,
@@ -88,17 +103,128 @@ impl Scorer for OverconfidentScorer<'_> {
         }
     }
 
-    fn row_statistics(&mut self, block: Block<'_>, out: &mut [RowStatistics]) -> Result<()> {
-        self.0.row_statistics(block, out)
+    fn submit(
+        &mut self,
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize> {
+        self.0.submit(start, rows, available, question)
     }
 
-    fn class_candidates(
+    fn collect(&mut self, answer: &mut Answer) -> Result<()> {
+        self.0.collect(answer)?;
+        for row in answer
+            .statistics
+            .iter_mut()
+            .filter(|row| row.tolerance >= 0.0)
+        {
+            let middle = row.mase_lower / 2.0 + row.mase_upper / 2.0;
+            (row.tolerance, row.mase_lower, row.mase_upper) = (0.0, middle, middle);
+        }
+        for candidate in &mut answer.candidates {
+            let middle = candidate.lower / 2.0 + candidate.upper / 2.0;
+            (candidate.lower, candidate.upper) = (middle, middle);
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.0.discard();
+    }
+}
+
+/// How an engine fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It is out of memory with more rows than this.
+    Memory(usize),
+    /// It is lost after so many calls.
+    Lost(usize),
+}
+
+/// An engine that fails, and the one it falls back on.
+pub struct Failing<'a> {
+    /// The engine that does the work.
+    pub engine: &'a dyn Engine,
+    /// When it fails.
+    pub failure: Failure,
+    /// Where it goes on.
+    pub fallback: Option<&'a dyn Engine>,
+    /// Calls so far.
+    pub calls: AtomicUsize,
+}
+
+impl Engine for Failing<'_> {
+    fn name(&self) -> &str {
+        "failing"
+    }
+
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(FailingScorer {
+            scorer: self.engine.scorer(head, pool)?,
+            engine: self,
+        }))
+    }
+
+    fn fallback(&self) -> Option<&dyn Engine> {
+        self.fallback
+    }
+}
+
+struct FailingScorer<'a> {
+    scorer: Box<dyn Scorer + 'a>,
+    engine: &'a Failing<'a>,
+}
+
+impl FailingScorer<'_> {
+    fn check(&mut self, rows: usize) -> Result<()> {
+        let calls = self.engine.calls.fetch_add(1, Ordering::Relaxed);
+        let (device, message) = ("failing".into(), "as asked".into());
+        let failed = match self.engine.failure {
+            Failure::Memory(most) if rows > most => Err(Error::OutOfMemory { device, message }),
+            Failure::Lost(after) if calls >= after => Err(Error::Device { device, message }),
+            _ => Ok(()),
+        };
+        if failed.is_err() {
+            self.scorer.discard();
+        }
+        failed
+    }
+}
+
+impl Scorer for FailingScorer<'_> {
+    fn max_rows(&self) -> usize {
+        self.scorer.max_rows()
+    }
+
+    fn depth(&self) -> usize {
+        self.scorer.depth()
+    }
+
+    fn precision(&self) -> Precision {
+        self.scorer.precision()
+    }
+
+    fn submit(
         &mut self,
-        block: Block<'_>,
-        thresholds: &[f32],
-        out: &mut Vec<Candidate>,
-    ) -> Result<bool> {
-        self.0.class_candidates(block, thresholds, out)
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize> {
+        self.check(rows)?;
+        self.scorer.submit(start, rows, available, question)
+    }
+
+    fn collect(&mut self, answer: &mut Answer) -> Result<()> {
+        self.check(0)?;
+        self.scorer.collect(answer)
+    }
+
+    fn discard(&mut self) {
+        self.scorer.discard();
     }
 }
 

@@ -2,18 +2,34 @@
 //!
 //! An engine's pass is fast and approximate; what it returns are *bounds*. The caller settles in
 //! float64 what the bounds cannot decide, so that every engine leads to the same picks.
+//! `docs/exactness.md` derives the bounds.
 //!
-//! The arithmetic below is normative for every engine. For a row with tolerance `t` (how far its
-//! approximate logits `z` may each lie from the exact ones), predicted class `p = argmax z` (ties:
-//! lowest class) and, for `c ≠ p`, `gap = z[p] − z[c]`, `slack = 2 t + gap · GAP_ROUNDING`:
-//! - `lower = max(gap − slack, 0) · scale[p][c] · (1 − BOUND_ROUNDING)`
-//! - `upper = (gap + slack) · scale[p][c] · (1 + BOUND_ROUNDING)`
+//! The arithmetic below is normative for every engine. A row's tolerance `t` says how far its
+//! approximate logits `z` may each lie from the exact ones: [`Tolerance`] makes it from the row's
+//! norm. With `p = argmax z` (ties: lowest class) and, for `a ≠ b`, `gap = max(z[a] − z[b], 0)`,
+//! `slack = 2 t + gap · GAP_ROUNDING`:
+//! - `lower(a, b) = max(gap − slack, 0) · scale[a][b] · (1 − BOUND_ROUNDING)`
+//! - `upper(a, b) = (gap + slack) · scale[a][b] · (1 + BOUND_ROUNDING)`
 //!
-//! bound the distance to the boundary between `p` and `c`, where `scale` is
-//! [`boundary_scale`]'s. The row's class is *decided* if `gap − slack > 0` for every `c ≠ p` and no
-//! `scale[p][c]` is [`UNSCALED`].
+//! bound the distance to the boundary between `a` and `b` where `a` is the predicted class;
+//! `scale` is [`boundary_scale`]'s, and both are [`UNREACHABLE`] where it is [`NO_BOUNDARY`].
+//!
+//! A class `c ≠ p` is *plausible* if `gap − slack > 0` fails for `(p, c)`: it may be the predicted one.
+//! - None is plausible: `p` is certain. The row's score for `c ≠ p` lies within `lower(p, c)` and
+//!   `upper(p, c)`; with `r` the class of the least `lower(p, ·)`, its score for `p` lies within
+//!   `lower(p, r)` and `upper(p, r)`, and `r` is certainly the runner-up if `upper(p, r)` is below
+//!   every other `lower(p, ·)`. If one of those, of class `v`, is not above it, `v` is its rival.
+//! - One, `s`, is plausible: the row's score for `p` and for `s` lies within 0 and `upper(p, s)`, and for
+//!   another `c` within the lesser of `lower(p, c)`, `lower(s, c)` and the larger of the uppers. If
+//!   `upper(p, s)` is below all those lowers, `p` and `s` are predicted class and runner-up, in one
+//!   order or the other: a [`PAIR`].
+//! - More are plausible, or a scale among those needed is [`UNSCALED`], or `scale[p][s]` is
+//!   [`NO_BOUNDARY`]: the bounds say nothing.
 
-use crate::{Head, Result, Values};
+use crate::{Head, Pool, Result, RowSet};
+
+pub use crate::scale::{BoundaryScales, boundary_scale};
+pub use crate::tolerance::{LogitError, Tolerance};
 
 /// Distance that stands for +∞ on a device, where infinities cannot be relied on.
 pub const UNREACHABLE: f32 = 3.0e38;
@@ -27,18 +43,27 @@ pub const ACCEPT_NONE: f32 = -1.0;
 /// Tolerance of a row that is not available: it yields no candidate and its statistics are unspecified.
 pub const UNAVAILABLE: f32 = -1.0;
 
+/// Tolerance of an available row that holds a NaN or an infinity; otherwise as [`UNAVAILABLE`].
+pub const NONFINITE: f32 = -2.0;
+
 /// Tolerance (this or more) of a row about which f32 arithmetic says nothing: its logits may not be
 /// finite. It yields one [`ALL_CLASSES`] candidate; its statistics are unspecified.
 pub const UNDECIDABLE: f32 = 1.0e37;
 
-/// The class of a candidate whose predicted class is not decided: a candidate of every class.
+/// The class of a candidate about which the bounds say nothing: a candidate of every class.
 pub const ALL_CLASSES: u32 = u32::MAX;
+
+/// A class that is not known, or not there.
+pub const NO_CLASS: u32 = u32::MAX;
+
+/// Bit of a predicted class that is certain but for its order with the runner-up. Classes are below it.
+pub const PAIR: u32 = 1 << 31;
 
 /// Relative rounding of one f32 subtraction, with room: WGSL promises 2⁻²³.
 pub const GAP_ROUNDING: f32 = 1.0 / (1 << 22) as f32;
 
-/// Relative rounding of the few f32 products that make a bound, with room.
-pub const BOUND_ROUNDING: f32 = 1.0 / (1 << 20) as f32;
+/// Relative rounding of the scale and of the few f32 products that make a bound, with room.
+pub const BOUND_ROUNDING: f32 = 1.0 / (1 << 11) as f32;
 
 /// Scale of two classes with equal weights: there is no boundary, the distance is +∞.
 pub const NO_BOUNDARY: f32 = 0.0;
@@ -46,32 +71,20 @@ pub const NO_BOUNDARY: f32 = 0.0;
 /// Scale of two classes whose weights are nearer or farther apart than f32 can use.
 pub const UNSCALED: f32 = -1.0;
 
-/// Consecutive rows to score.
-#[derive(Debug, Clone, Copy)]
-pub struct Block<'a> {
-    /// Embeddings, (`tolerance.len()`, M) row-major.
-    pub values: Values<'a>,
-    /// Per row, the bound on its logits' errors, or [`UNAVAILABLE`], or [`UNDECIDABLE`].
-    pub tolerance: &'a [f32],
-}
-
-impl Block<'_> {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.tolerance.len()
-    }
-}
-
 /// A row that may have a place in a class's list.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Candidate {
     /// Row in the block.
     pub row: u32,
-    /// The class, or [`ALL_CLASSES`] where the predicted class is not decided.
+    /// The class, or [`ALL_CLASSES`] where the bounds say nothing.
     pub class: u32,
-    /// The predicted class; unspecified with [`ALL_CLASSES`].
+    /// The predicted class, with [`PAIR`] if it may be the runner-up, or [`NO_CLASS`].
     pub predicted: u32,
+    /// The class of the nearest boundary, or [`NO_CLASS`].
+    pub runner_up: u32,
+    /// The class of the nearest boundary if it is not that of `runner_up`; [`NO_CLASS`] where that is certain.
+    pub rival: u32,
     /// Lower bound of the row's score for `class`; 0 with [`ALL_CLASSES`].
     pub lower: f32,
     /// Upper bound of it; [`UNREACHABLE`] with [`ALL_CLASSES`].
@@ -82,21 +95,27 @@ pub struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct RowStatistics {
-    /// argmax of the approximate logits (ties: lowest class).
+    /// How far each logit may be off, or [`UNAVAILABLE`], [`NONFINITE`] or [`UNDECIDABLE`].
+    pub tolerance: f32,
+    /// As [`Candidate::predicted`].
     pub predicted: u32,
+    /// As [`Candidate::runner_up`].
+    pub runner_up: u32,
+    /// As [`Candidate::rival`].
+    pub rival: u32,
     /// z₁ − z₂; [`UNREACHABLE`] where C = 1.
     pub gap: f32,
     /// Σ_{i≥2} e^{zᵢ−z₂}, at least 1; 0 where C = 1.
     pub sum: f32,
     /// Σ_{i≥2} (z₂−zᵢ) e^{zᵢ−z₂}; 0 where C = 1.
     pub moment: f32,
-    /// Lower bound of the MASE score, min over c ≠ p of the distance; 0 where the class is not decided.
+    /// Lower bound of the MASE score, min over c ≠ p of the distance; 0 where the bounds say nothing.
     pub mase_lower: f32,
-    /// Upper bound of it; [`UNREACHABLE`] where the class is not decided.
+    /// Upper bound of it; [`UNREACHABLE`] where the bounds say nothing.
     pub mase_upper: f32,
 }
 
-/// How exact an engine's f32 arithmetic is.
+/// How exact an engine's f32 arithmetic is, once it has the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Precision {
     /// Largest relative error of one addition, multiplication or fused multiply-add.
@@ -107,78 +126,87 @@ pub struct Precision {
     pub exp_slope: f64,
 }
 
+/// What a scan wants to know of a block of rows. Each is a kernel with a twin on every engine.
+#[derive(Debug, Clone, Copy)]
+pub enum Question<'a> {
+    /// Every row's statistics (kernel `row_statistics`).
+    RowStatistics,
+    /// Every candidate with `lower < thresholds[class]` (C thresholds), and one [`ALL_CLASSES`]
+    /// candidate for each row about which the bounds say nothing (kernel `class_candidates`).
+    ClassCandidates {
+        /// Per class, what a candidate's lower bound must lie below.
+        thresholds: &'a [f32],
+    },
+}
+
+/// What came of a block. The scan keeps one and has it filled again and again.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// First row of the block, in the pool.
+    pub start: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Available rows of the block that hold a NaN or an infinity, ascending, counted in the pool.
+    pub nonfinite: Vec<usize>,
+    /// One for each row, to [`Question::RowStatistics`].
+    pub statistics: Vec<RowStatistics>,
+    /// To [`Question::ClassCandidates`], in any order.
+    pub candidates: Vec<Candidate>,
+    /// The candidates are more than the device's list holds, and `candidates` is empty: the caller
+    /// asks again with fewer rows. A block of one row always fits.
+    pub overflow: bool,
+}
+
 /// A device that scores embeddings.
 pub trait Engine: Send + Sync {
     /// What to call it in messages: `cpu`, or the adapter's name.
     fn name(&self) -> &str;
 
-    /// A scorer for `head`, which it copies to where it needs it.
+    /// A scorer of `pool`'s rows for `head`, which it copies to where it needs it.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device fails or the head does not fit it.
-    fn scorer(&self, head: &Head) -> Result<Box<dyn Scorer + '_>>;
+    /// [`crate::Error::Device`] where the device fails or the head does not fit it,
+    /// [`crate::Error::OutOfMemory`] where its memory, or the budget given, does not suffice.
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>>;
+
+    /// The engine that goes on where this one fails.
+    fn fallback(&self) -> Option<&dyn Engine> {
+        None
+    }
 }
 
-/// Scores blocks of rows against one head. Each operation is a kernel with a twin on every engine.
+/// Scores blocks of a pool's rows against one head. Blocks may overlap in time: several can be
+/// submitted before the first is collected.
 pub trait Scorer {
     /// Most rows of a block, at least 1.
     fn max_rows(&self) -> usize;
 
-    /// How exact the arithmetic is, from which the caller makes the rows' tolerances.
+    /// Most blocks in flight, at least 1: submitted, not yet collected.
+    fn depth(&self) -> usize;
+
+    /// How exact the arithmetic behind [`RowStatistics`] is.
     fn precision(&self) -> Precision;
 
-    /// Writes every row's statistics to `out`, which has a place per row of `block`.
+    /// Begins to score the rows from `start` on, at most `rows` of them (and [`Scorer::max_rows`]):
+    /// returns how many it took, at least one, fewer where the pool's storage breaks.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device fails.
-    fn row_statistics(&mut self, block: Block<'_>, out: &mut [RowStatistics]) -> Result<()>;
-
-    /// Appends, in any order, every candidate of `block` with `lower < thresholds[class]` (C
-    /// thresholds): for a decided row the class `p` with the least of its bounds over `c ≠ p`
-    /// and each `c ≠ p` with its own; for an undecided row one [`ALL_CLASSES`] candidate.
-    ///
-    /// Returns false, with nothing appended, where they are more than the device's list holds: the
-    /// caller tries again with fewer rows. A block of one row always fits.
-    ///
-    /// # Errors
-    /// [`crate::Error::Device`] where the device fails.
-    fn class_candidates(
+    /// [`crate::Error::Read`] where the pool cannot be read, [`crate::Error::Device`] and
+    /// [`crate::Error::OutOfMemory`] where the device fails. Nothing is in flight afterwards.
+    fn submit(
         &mut self,
-        block: Block<'_>,
-        thresholds: &[f32],
-        out: &mut Vec<Candidate>,
-    ) -> Result<bool>;
-}
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize>;
 
-/// `1/‖W[p] − W[c]‖` for classes `p` in `range` and all `c`, (range, C) row-major, rounded from
-/// float64; [`NO_BOUNDARY`] for equal weights, [`UNSCALED`] outside 1e-15..1e15.
-pub fn boundary_scale(head: &Head, range: std::ops::Range<usize>) -> Vec<f32> {
-    use rayon::prelude::*;
-    let classes = head.classes();
-    let mut scale = vec![0.0; range.len() * classes];
-    scale
-        .par_chunks_mut(classes)
-        .zip(range)
-        .for_each(|(row, p)| {
-            for (c, scale) in row.iter_mut().enumerate() {
-                *scale = match 1.0 / distance(head.class_weight(p), head.class_weight(c)) {
-                    f64::INFINITY => NO_BOUNDARY,
-                    inverse if (1e-15..=1e15).contains(&inverse) => inverse as f32,
-                    _ => UNSCALED,
-                };
-            }
-        });
-    scale
-}
+    /// Waits for the oldest block in flight and writes what came of it to `answer`.
+    ///
+    /// # Errors
+    /// As [`Scorer::submit`]. Nothing is in flight afterwards.
+    fn collect(&mut self, answer: &mut Answer) -> Result<()>;
 
-/// ‖a − b‖ in float64, its sum in eight parts for speed: 0 only where they are equal.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            let difference = f64::from(*a) - f64::from(*b);
-            *sum += difference * difference;
-        }
-    }
-    sums.iter().sum::<f64>().sqrt()
+    /// Drops every block in flight.
+    fn discard(&mut self);
 }

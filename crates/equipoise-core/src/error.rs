@@ -68,4 +68,12 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// The device's memory, or the budget for it, does not suffice.
+    #[error("device {device} is out of memory: {message}")]
+    OutOfMemory {
+        /// The engine's name.
+        device: String,
+        /// What it said.
+        message: String,
+    },
 }

@@ -10,7 +10,8 @@
 //! What the device's own rounding of `gap`, `sum` and `moment` adds is bounded term by term.
 
 use crate::definition::{RowScore, Spread};
-use crate::engine::{GAP_ROUNDING, Precision, RowStatistics, UNDECIDABLE, UNREACHABLE};
+use crate::engine::{GAP_ROUNDING, Precision, RowStatistics, UNDECIDABLE};
+use crate::scan::reachable;
 
 /// Relative rounding of the float64 arithmetic here and in the definition, with room.
 const FLOAT64: f64 = 1e-11;
@@ -22,13 +23,13 @@ const FIRST_ORDER: f64 = 0.05;
 pub(crate) fn key_interval(
     score: RowScore,
     statistics: &RowStatistics,
-    tolerance: f32,
     precision: Precision,
     classes: usize,
 ) -> (f64, f64) {
-    const UNKNOWN: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+    const NO_CLASS: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+    let tolerance = statistics.tolerance;
     if tolerance >= UNDECIDABLE {
-        return UNKNOWN;
+        return NO_CLASS;
     }
     if score == RowScore::Mase {
         return (
@@ -42,7 +43,7 @@ pub(crate) fn key_interval(
     let Rounding { gap, sum, moment } = Rounding::of(statistics, precision, classes);
     let rounding = sum + moment;
     if rounding.is_nan() || rounding >= FIRST_ORDER {
-        return UNKNOWN;
+        return NO_CLASS;
     }
     let moved = 2.0 * f64::from(tolerance);
     let spread = Spread {
@@ -95,13 +96,5 @@ impl Rounding {
             sum: 1.2 * unit * per_sum,
             moment: 1.2 * unit * per_moment,
         }
-    }
-}
-
-/// A device's distance, with its sentinel turned back into +∞.
-fn reachable(distance: f32) -> f64 {
-    match distance >= UNREACHABLE {
-        true => f64::INFINITY,
-        false => f64::from(distance),
     }
 }

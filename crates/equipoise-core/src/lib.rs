@@ -16,13 +16,15 @@ mod pool;
 pub mod quota;
 pub mod random;
 mod rows;
+mod scale;
 mod scan;
 mod settle;
 pub mod strategies;
 mod tolerance;
+mod vectorised;
 
 pub use cpu::CpuEngine;
-pub use engine::{Block, Candidate, Engine, RowStatistics, Scorer};
+pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};
 pub use error::Error;
 pub use head::Head;
 pub use pick::{LabelledRow, Pick};

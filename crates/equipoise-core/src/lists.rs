@@ -1,53 +1,79 @@
-//! The lists a scan keeps: settled keys, in the order of picks, and what may still enter them.
+//! The lists a scan keeps: rows with bounds on their keys, and what may still enter.
+//!
+//! A list knows `keep`, how many of the first rows (by key, then by row) it must hold, and `limit`, the
+//! `keep`-th smallest upper bound it ever held. Whatever has its lower bound at or above the
+//! limit when later rows are looked at, or above it among those held, has `keep` others before it and is
+//! out. So the `keep` first rows of those seen are always among the entries, although few keys
+//! are known exactly.
 
-use crate::engine::{ACCEPT_ALL, ACCEPT_NONE, UNREACHABLE};
+use crate::engine::{ACCEPT_ALL, ACCEPT_NONE, NO_CLASS, PAIR, UNREACHABLE};
 
-/// A settled key and its row: the order of picks.
+/// A row, with bounds on its key. The key is known where they are equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Entry {
-    pub(crate) key: f64,
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
     pub(crate) row: usize,
+    /// As [`crate::Candidate::predicted`].
+    pub(crate) predicted: u32,
+    /// As [`crate::Candidate::runner_up`].
+    pub(crate) runner_up: u32,
+    /// As [`crate::Candidate::rival`].
+    pub(crate) rival: u32,
 }
 
 impl Entry {
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
-        let keys = self.key.total_cmp(&other.key);
+    /// Whether the key is known: it is `lower`.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.lower == self.upper
+    }
+
+    /// Whether its predicted class and runner-up are known.
+    pub(crate) fn is_described(&self) -> bool {
+        self.predicted & PAIR == 0 && self.runner_up != NO_CLASS && self.rival == NO_CLASS
+    }
+
+    /// The order of picks, among settled entries.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let keys = self.lower.total_cmp(&other.lower);
         keys.then(self.row.cmp(&other.row))
     }
 }
 
-/// The `keep` first entries of those pushed.
-#[derive(Debug, Clone, Default)]
+/// See the module.
+#[derive(Debug, Clone)]
 pub(crate) struct List {
-    /// In order.
     pub(crate) entries: Vec<Entry>,
     pub(crate) keep: usize,
+    limit: Option<f64>,
 }
+
+/// Entries beyond twice those to keep before a list is worth settling.
+const SLACK: usize = 64;
 
 impl List {
     pub(crate) fn new(keep: usize) -> Self {
         Self {
             entries: Vec::new(),
             keep,
+            limit: None,
         }
     }
 
-    /// Whether there may be entries that are not in the list.
+    /// Whether there may be rows that are not in the list.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() == self.keep
+        self.limit.is_some() || self.keep == 0
     }
 
-    /// The key that later rows must lie below; `None` while every row is welcome.
+    /// The key that later rows must lie below; `None` while every row is welcome. All rows seen
+    /// with keys below it are in the list.
     pub(crate) fn limit(&self) -> Option<f64> {
-        match self.entries.last() {
-            Some(last) if self.is_full() => Some(last.key),
-            _ => None,
-        }
+        self.limit
     }
 
     /// [`Self::limit`] as an engine's threshold: rounded up, +∞ as [`UNREACHABLE`].
     pub(crate) fn threshold(&self) -> f32 {
-        match self.limit() {
+        match self.limit {
             _ if self.keep == 0 => ACCEPT_NONE,
             None => ACCEPT_ALL,
             Some(key) if key >= f64::from(UNREACHABLE) => UNREACHABLE,
@@ -61,35 +87,127 @@ impl List {
         }
     }
 
-    pub(crate) fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
-        self.entries.extend(entries);
-        // Stable, because it merges the sorted run it finds instead of starting anew.
-        self.entries.sort_by(Entry::order);
-        self.entries.truncate(self.keep);
+    /// Adds an entry of a row after those that made the limit, if it may be among the first.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Lowers the limit to what the entries allow and drops those beyond it.
+    pub(crate) fn narrow(&mut self) {
+        if self.entries.len() < self.keep || self.keep == 0 {
+            return;
+        }
+        let limit = self.tightened(nth_upper(&self.entries, self.keep));
+        self.entries.retain(|entry| entry.lower <= limit);
+    }
+
+    /// Whether it holds so many more than it must that their keys had better be settled.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.entries.len() > self.keep.saturating_mul(2).saturating_add(SLACK)
+    }
+
+    /// Takes the settled `entries` for its own, and keeps the first of them, in order.
+    pub(crate) fn replace(&mut self, mut entries: Vec<Entry>) {
+        entries.sort_unstable_by(Entry::order);
+        entries.truncate(self.keep);
+        self.entries = entries;
+        if let (true, Some(last)) = (self.entries.len() == self.keep, self.entries.last()) {
+            self.tightened(last.upper);
+        }
+    }
+
+    /// Lowers the limit to `limit` if it is above it; returns it.
+    fn tightened(&mut self, limit: f64) -> f64 {
+        *self
+            .limit
+            .insert(self.limit.map_or(limit, |old| old.min(limit)))
+    }
+
+    /// Of the rows that `is_left` keeps, those that may be among the `count` first.
+    pub(crate) fn first(&self, count: usize, is_left: impl Fn(usize) -> bool) -> Vec<Entry> {
+        let left = self.entries.iter().filter(|entry| is_left(entry.row));
+        let mut left: Vec<Entry> = left.copied().collect();
+        if left.len() > count && count > 0 {
+            let limit = nth_upper(&left, count);
+            left.retain(|entry| entry.lower <= limit);
+        }
+        left
     }
 }
 
-/// Something with bounds on its key.
-#[derive(Clone, Copy)]
-pub(crate) struct Bounded<T> {
-    pub(crate) lower: f64,
-    pub(crate) upper: f64,
-    pub(crate) what: T,
+/// The `count`-th smallest upper bound, of at least `count` ≥ 1 entries.
+fn nth_upper(entries: &[Entry], count: usize) -> f64 {
+    let mut uppers: Vec<f64> = entries.iter().map(|entry| entry.upper).collect();
+    *uppers.select_nth_unstable_by(count - 1, f64::total_cmp).1
 }
 
-/// Drops what cannot be among the `keep` first of the list and these: as many upper bounds lie at
-/// or below some key, so whatever has its lower bound above that key is out.
-pub(crate) fn narrow<T: Copy>(bounded: Vec<Bounded<T>>, list: &List) -> Vec<T> {
-    let keys = list.entries.iter().map(|entry| entry.key);
-    let mut uppers: Vec<f64> = keys.chain(bounded.iter().map(|b| b.upper)).collect();
-    let limit = match uppers.len() > list.keep && list.keep > 0 {
-        true => {
-            *uppers
-                .select_nth_unstable_by(list.keep - 1, f64::total_cmp)
-                .1
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(lower: f64, upper: f64, row: usize) -> Entry {
+        Entry {
+            lower,
+            upper,
+            row,
+            predicted: NO_CLASS,
+            runner_up: NO_CLASS,
+            rival: NO_CLASS,
         }
-        false => f64::INFINITY,
-    };
-    let kept = bounded.into_iter().filter(|b| b.lower <= limit);
-    kept.map(|b| b.what).collect()
+    }
+
+    fn rows(list: &List) -> Vec<usize> {
+        list.entries.iter().map(|entry| entry.row).collect()
+    }
+
+    #[test]
+    fn nothing_that_may_be_first_is_dropped() {
+        let mut list = List::new(2);
+        assert_eq!(list.threshold(), ACCEPT_ALL);
+        for (row, (lower, upper)) in [(0.0, 3.0), (2.0, 4.0), (1.0, 5.0)].into_iter().enumerate() {
+            list.push(entry(lower, upper, row));
+        }
+        list.narrow();
+        assert_eq!((rows(&list), list.limit()), (vec![0, 1, 2], Some(4.0)));
+        list.push(entry(4.0, 4.0, 3));
+        list.push(entry(0.5, 1.0, 4));
+        list.narrow();
+        assert_eq!((rows(&list), list.limit()), (vec![0, 1, 2, 4], Some(3.0)));
+        list.push(entry(1.5, 1.5, 5));
+        list.narrow();
+        assert_eq!((rows(&list), list.limit()), (vec![0, 2, 4, 5], Some(1.5)));
+        let first: Vec<usize> = list
+            .first(1, |row| row != 4)
+            .iter()
+            .map(|e| e.row)
+            .collect();
+        assert_eq!(first, [0, 2, 5]);
+    }
+
+    #[test]
+    fn a_tie_with_an_earlier_row_is_lost() {
+        let mut list = List::new(1);
+        list.push(entry(f64::INFINITY, f64::INFINITY, 0));
+        list.narrow();
+        list.push(entry(f64::INFINITY, f64::INFINITY, 1));
+        assert_eq!(rows(&list), [0]);
+        assert_eq!(list.threshold(), UNREACHABLE);
+    }
+
+    #[test]
+    fn settled_entries_are_kept_in_order() {
+        let mut list = List::new(2);
+        list.replace(vec![
+            entry(2.0, 2.0, 1),
+            entry(1.0, 1.0, 9),
+            entry(2.0, 2.0, 0),
+        ]);
+        assert_eq!((rows(&list), list.limit()), (vec![9, 0], Some(2.0)));
+        let mut none = List::new(0);
+        none.push(entry(0.0, 0.0, 0));
+        none.narrow();
+        assert_eq!((rows(&none), none.threshold()), (vec![], ACCEPT_NONE));
+    }
 }

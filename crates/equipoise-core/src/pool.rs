@@ -70,6 +70,12 @@ pub trait Pool: Sync {
     /// # Errors
     /// [`Error::Read`] where the storage fails.
     fn chunk(&self, start: usize, max_rows: usize) -> Result<Chunk<'_>>;
+
+    /// Says that the rows from `start` on will be read soon, so that the storage may fetch them
+    /// meanwhile. Rows beyond the end are none.
+    fn prefetch(&self, start: usize, rows: usize) {
+        let _ = (start, rows);
+    }
 }
 
 /// Embeddings that lie in memory.

@@ -1,25 +1,33 @@
-//! One pass over the pool: an engine's bounds, settled in float64.
+//! One pass over the pool: an engine's bounds, kept in lists, and settled in float64 where a pick
+//! depends on it.
 //!
-//! Blocks are read in ascending order of rows. Whatever an engine's bounds cannot rule out is
-//! settled before lists and thresholds change, so that these hold exact (key, row) pairs only.
-//! Because later rows lose ties, a row whose lower bound reaches a full list's last key is out.
+//! Blocks are read in ascending order of rows, several in flight. Lists hold bounds; a row is out once its
+//! lower bound reaches the limit of what it might enter, because later rows lose ties. A list that the
+//! bounds leave crowded is settled, so that no list outgrows twice what it must hold.
+
+use std::collections::VecDeque;
 
 use rayon::prelude::*;
 
 use crate::definition::{self, RowScore};
-use crate::engine::{ALL_CLASSES, Block, Candidate, Scorer, UNAVAILABLE};
+use crate::engine::{
+    ALL_CLASSES, Answer, Candidate, NO_CLASS, Question, Scorer, UNDECIDABLE, UNREACHABLE,
+};
 use crate::interval::key_interval;
-use crate::lists::{Bounded, Entry, List, narrow};
-use crate::settle::{Settler, embedding};
+use crate::lists::{Entry, List};
+use crate::settle::{Settler, pool_embedding, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
-use crate::tolerance::Tolerance;
-use crate::{Chunk, Engine, Error, Head, Result, RowSet, Values};
+use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
 /// Rows of the first block: lists are empty and nearly every row is a candidate.
-const FIRST_ROWS: usize = 1024;
+const FIRST_ROWS: usize = 512;
+
+/// Rows about which the bounds say nothing that are settled together.
+const WHOLE_ROWS: usize = 16;
 
 /// Passes over one pool with one head: an engine's scorer, and what settles its bounds.
 pub(crate) struct Scan<'a> {
+    engine: &'a dyn Engine,
     scorer: Box<dyn Scorer + 'a>,
     pub(crate) exact: Exact<'a>,
 }
@@ -28,7 +36,7 @@ pub(crate) struct Scan<'a> {
 pub(crate) struct Exact<'a> {
     request: &'a Request<'a>,
     head: &'a Head,
-    pub(crate) settler: Settler<'a>,
+    settler: Settler<'a>,
     /// Rows left out, settled scores, retries and refills; the picks come last.
     pub(crate) selection: Selection,
 }
@@ -39,227 +47,416 @@ impl<'a> Scan<'a> {
         request: &'a Request<'a>,
         head: &'a Head,
     ) -> Result<Self> {
+        let mut selection = Selection::default();
+        let (engine, scorer) = open(engine, request, head, &mut selection)?;
         Ok(Self {
-            scorer: engine.scorer(head)?,
+            engine,
+            scorer,
             exact: Exact {
                 request,
                 head,
                 settler: Settler::new(head),
-                selection: Selection::default(),
+                selection,
             },
         })
     }
 
-    /// The `keep` available rows with the smallest keys.
-    pub(crate) fn best_rows(&mut self, score: RowScore, keep: usize) -> Result<Vec<Entry>> {
+    /// The `keep` available rows with the smallest keys, in order.
+    pub(crate) fn best_rows(&mut self, score: RowScore, keep: usize) -> Result<Vec<Pick>> {
         let mut list = List::new(keep);
-        let mut statistics = Vec::new();
         let available = self.exact.request.available;
-        self.blocks(available, |exact, scorer, start, block| {
-            statistics.resize(block.rows(), bytemuck::Zeroable::zeroed());
-            scorer.row_statistics(block, &mut statistics)?;
-            let precision = scorer.precision();
-            let bounds = |row: usize| {
-                let (statistics, tolerance) = (&statistics[row], block.tolerance[row]);
-                let classes = exact.head.classes();
-                key_interval(score, statistics, tolerance, precision, classes)
-            };
-            let bounded = (0..block.rows())
-                .into_par_iter()
-                .filter(|row| block.tolerance[*row] != UNAVAILABLE)
-                .map(|row| (row, bounds(row)))
-                .map(|(what, (lower, upper))| Bounded { lower, upper, what });
-            let limit = list.limit();
-            let open = bounded.filter(|b| limit.is_none_or(|limit| b.lower < limit));
-            let rows = narrow(open.collect(), &list);
-            list.add(exact.settle_rows(score, start, block.values, &rows));
-            Ok(true)
+        self.blocks(available, |exact, scorer, answer| match answer {
+            None => Ok(Asked::RowStatistics),
+            Some(answer) => {
+                exact.add_statistics(score, scorer, answer, &mut list)?;
+                Ok(Asked::RowStatistics)
+            }
         })?;
-        Ok(list.entries)
+        let mut picks = self.exact.row_picks(score, &list.entries)?;
+        picks.sort_unstable_by(|(a, _), (b, _)| a.order(b));
+        picks.truncate(keep);
+        Ok(picks.into_iter().map(|(_, pick)| pick).collect())
     }
 
-    /// Per class, the `keep[class]` rows of `available` with the smallest BASE scores.
+    /// Per class, a list of the `keep[class]` rows of `available` with the smallest BASE scores.
     pub(crate) fn class_lists(&mut self, available: &RowSet, keep: &[usize]) -> Result<Vec<List>> {
         let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
-        let mut found = Vec::new();
-        self.blocks(available, |exact, scorer, start, block| {
-            let thresholds: Vec<f32> = lists.iter().map(List::threshold).collect();
-            found.clear();
-            if !scorer.class_candidates(block, &thresholds, &mut found)? {
-                exact.selection.retries += 1;
-                return Ok(false);
+        self.blocks(available, |exact, _, answer| {
+            if let Some(answer) = answer {
+                exact.add_candidates(answer, &mut lists)?;
             }
-            let open = Open::among(&found, &lists);
-            exact.settle_candidates(start, block.values, &open, &mut lists);
-            Ok(true)
+            let thresholds = lists.iter().map(List::threshold).collect();
+            Ok(Asked::ClassCandidates { thresholds })
         })?;
         Ok(lists)
     }
 
-    /// Runs `visit` over the pool's rows in ascending blocks; where it returns false it is asked
-    /// again with fewer rows.
+    /// Scores the pool's rows in ascending blocks. `visit` is shown each block's answer and says
+    /// what to ask of the next block.
     fn blocks(
         &mut self,
         available: &RowSet,
-        mut visit: impl FnMut(&mut Exact<'a>, &mut dyn Scorer, usize, Block<'_>) -> Result<bool>,
+        mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked>,
     ) -> Result<()> {
-        let Self { scorer, exact } = self;
-        let pool = exact.request.pool;
-        let tolerance = Tolerance::new(exact.head, scorer.precision());
-        let most = scorer.max_rows().max(1);
-        let mut rows = most.min(FIRST_ROWS);
-        let mut start = 0;
-        while start < pool.rows() {
-            let Chunk { values, .. } = pool.chunk(start, rows)?;
-            let (tolerance, nonfinite) = tolerance.of_rows(values, start, available);
-            let block = Block {
-                values,
-                tolerance: &tolerance,
-            };
-            let read = block.rows();
-            let stuck = |message: &str| Error::Read {
-                row: start,
-                message: message.into(),
-            };
-            if read == 0 {
-                return Err(stuck("the pool gave no row"));
-            }
-            exact.note_nonfinite(nonfinite)?;
-            let any = tolerance.iter().any(|tolerance| *tolerance != UNAVAILABLE);
-            if any && !visit(exact, scorer.as_mut(), start, block)? {
-                if read == 1 {
-                    return Err(stuck(
-                        "the device's list does not hold one row's candidates",
-                    ));
+        let rows = self.exact.request.pool.rows();
+        let mut blocks = Blocks {
+            next: 0,
+            flying: VecDeque::new(),
+            size: FIRST_ROWS,
+            most: usize::MAX,
+        };
+        let mut answer = Answer::default();
+        let mut asked = visit(&mut self.exact, self.scorer.as_ref(), None)?;
+        while blocks.next < rows || !blocks.flying.is_empty() {
+            let done = self.step(&mut blocks, available, &asked, &mut answer);
+            match done {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.exact.note_nonfinite(&answer.nonfinite)?;
+                    asked = visit(&mut self.exact, self.scorer.as_ref(), Some(&answer))?;
+                    (self.exact.request.progress)(answer.rows as u64);
                 }
-                rows = read / 2;
-                continue;
+                Err(error) => self.recover(error, &mut blocks)?,
             }
-            (exact.request.progress)(read as u64);
-            start += read;
-            rows = (rows * 2).min(most);
         }
+        Ok(())
+    }
+
+    /// Submits a block if there is room for one, or collects the oldest: true where `answer` holds it.
+    fn step(
+        &mut self,
+        blocks: &mut Blocks,
+        available: &RowSet,
+        asked: &Asked,
+        answer: &mut Answer,
+    ) -> Result<bool> {
+        let pool = self.exact.request.pool;
+        let room = blocks.flying.len() < self.scorer.depth();
+        if room && blocks.next < pool.rows() {
+            let most = self.scorer.max_rows().min(blocks.most).max(1);
+            let size = blocks.size.min(most).min(pool.rows() - blocks.next);
+            let question = asked.question();
+            let taken = self.scorer.submit(blocks.next, size, available, question)?;
+            if taken == 0 {
+                return Err(Error::Read {
+                    row: blocks.next,
+                    message: "the pool gave no row".into(),
+                });
+            }
+            blocks.flying.push_back((blocks.next, taken));
+            blocks.next += taken;
+            blocks.size = (blocks.size * 2).min(most);
+            return Ok(false);
+        }
+        self.scorer.collect(answer)?;
+        let (start, taken) = blocks.flying.pop_front().unwrap_or_default();
+        if !answer.overflow {
+            return Ok(true);
+        }
+        if taken == 1 {
+            return Err(Error::Device {
+                device: self.engine.name().into(),
+                message: "its list does not hold one row's candidates".into(),
+            });
+        }
+        self.exact.selection.retries += 1;
+        self.scorer.discard();
+        blocks.again(start);
+        blocks.size = taken / 2;
+        Ok(false)
+    }
+
+    /// Goes on after a failure, with smaller blocks or another engine, from the oldest block that was
+    /// not collected; nothing of those in flight was used.
+    fn recover(&mut self, error: Error, blocks: &mut Blocks) -> Result<()> {
+        let flying = blocks.flying.front();
+        let (start, rows) = flying.copied().unwrap_or((blocks.next, blocks.size));
+        let smaller = match error {
+            Error::OutOfMemory { .. } => rows.min(blocks.most) / 2,
+            Error::Device { .. } => 0,
+            error => return Err(error),
+        };
+        self.scorer.discard();
+        blocks.again(start);
+        if smaller > 0 {
+            (blocks.most, blocks.size) = (smaller, smaller);
+            self.exact.selection.retries += 1;
+            return Ok(());
+        }
+        let Some(next) = self.engine.fallback() else {
+            return Err(error);
+        };
+        let (request, head) = (self.exact.request, self.exact.head);
+        self.exact.selection.fallbacks.push(error.to_string());
+        (self.engine, self.scorer) = open(next, request, head, &mut self.exact.selection)?;
+        (blocks.most, blocks.size) = (usize::MAX, FIRST_ROWS);
         Ok(())
     }
 }
 
-/// The candidates of a block that the bounds leave open.
-struct Open {
-    /// Rows whose every distance is needed, ascending: undecided ones, and those listed at their
-    /// own class.
-    rows: Vec<u32>,
-    /// Candidates of which one distance is needed.
-    pairs: Vec<Candidate>,
+/// The first engine, of `engine` and those it falls back on, that makes a scorer.
+fn open<'a>(
+    mut engine: &'a dyn Engine,
+    request: &'a Request<'a>,
+    head: &'a Head,
+    selection: &mut Selection,
+) -> Result<(&'a dyn Engine, Box<dyn Scorer + 'a>)> {
+    loop {
+        match (engine.scorer(head, request.pool), engine.fallback()) {
+            (Ok(scorer), _) => return Ok((engine, scorer)),
+            (Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })), Some(next)) => {
+                selection.fallbacks.push(error.to_string());
+                engine = next;
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
 }
 
-impl Open {
-    fn among(found: &[Candidate], lists: &[List]) -> Self {
-        let mut by_class: Vec<Vec<Bounded<Candidate>>> = vec![Vec::new(); lists.len()];
-        let mut rows = Vec::new();
-        for candidate in found {
-            if candidate.class == ALL_CLASSES {
-                rows.push(candidate.row);
-            } else {
-                by_class[candidate.class as usize].push(Bounded {
-                    lower: f64::from(candidate.lower),
-                    upper: f64::from(candidate.upper),
-                    what: *candidate,
-                });
-            }
+/// What to ask of the next block.
+enum Asked {
+    RowStatistics,
+    ClassCandidates { thresholds: Vec<f32> },
+}
+
+impl Asked {
+    fn question(&self) -> Question<'_> {
+        match self {
+            Asked::RowStatistics => Question::RowStatistics,
+            Asked::ClassCandidates { thresholds } => Question::ClassCandidates { thresholds },
         }
-        let mut pairs = Vec::new();
-        for (candidates, list) in by_class.into_iter().zip(lists) {
-            for candidate in narrow(candidates, list) {
-                match candidate.class == candidate.predicted {
-                    true => rows.push(candidate.row),
-                    false => pairs.push(candidate),
-                }
-            }
-        }
-        rows.sort_unstable();
-        rows.dedup();
-        pairs.retain(|pair| rows.binary_search(&pair.row).is_err());
-        Self { rows, pairs }
+    }
+}
+
+/// Where a pass is.
+struct Blocks {
+    /// The first row not submitted.
+    next: usize,
+    /// First rows and sizes of the blocks in flight, oldest first.
+    flying: VecDeque<(usize, usize)>,
+    /// Rows of the next block; doubles up to the most.
+    size: usize,
+    /// Most rows, since memory ran out with more.
+    most: usize,
+}
+
+impl Blocks {
+    /// Forgets what is in flight and goes back to `start`.
+    fn again(&mut self, start: usize) {
+        self.flying.clear();
+        self.next = start;
     }
 }
 
 impl Exact<'_> {
-    /// The exact entries of some rows of a chunk.
-    fn settle_rows(
+    /// Adds a block's rows to the list.
+    fn add_statistics(
         &mut self,
         score: RowScore,
-        start: usize,
-        values: Values<'_>,
-        rows: &[usize],
-    ) -> Vec<Entry> {
-        self.selection.settled += rows.len() as u64;
-        let entry = |row: &usize| {
-            let logits = self
-                .settler
-                .logits(&embedding(values, self.head.dim(), *row));
-            let (key, _) = self.settler.row_score(score, &logits);
-            Entry {
-                key,
-                row: start + row,
-            }
-        };
-        rows.par_iter().map(entry).collect()
+        scorer: &dyn Scorer,
+        answer: &Answer,
+        list: &mut List,
+    ) -> Result<()> {
+        let (precision, classes) = (scorer.precision(), self.head.classes());
+        let limit = list.limit();
+        let entries = (answer.statistics.par_iter().enumerate()).filter_map(|(index, row)| {
+            // Not those that are unavailable, or not finite.
+            let (lower, upper) = match row.tolerance >= 0.0 {
+                true => key_interval(score, row, precision, classes),
+                false => return None,
+            };
+            let (predicted, runner_up, rival) = match row.tolerance >= UNDECIDABLE {
+                true => (NO_CLASS, NO_CLASS, NO_CLASS),
+                false => (row.predicted, row.runner_up, row.rival),
+            };
+            limit.is_none_or(|limit| lower < limit).then_some(Entry {
+                lower,
+                upper,
+                row: answer.start + index,
+                predicted,
+                runner_up,
+                rival,
+            })
+        });
+        for entry in entries.collect::<Vec<_>>() {
+            list.push(entry);
+        }
+        list.narrow();
+        match list.is_crowded() {
+            true => self.settle_rows(score, list),
+            false => Ok(()),
+        }
     }
 
-    /// Settles a chunk's open candidates and adds them to their classes' lists.
-    fn settle_candidates(
+    /// Settles a list of rows and puts it in order.
+    fn settle_rows(&mut self, score: RowScore, list: &mut List) -> Result<()> {
+        let (mut settled, open): (Vec<Entry>, Vec<Entry>) =
+            list.entries.iter().partition(|entry| entry.is_settled());
+        let picks = self.row_picks(score, &open)?;
+        settled.extend(picks.into_iter().map(|(entry, _)| entry));
+        list.replace(settled);
+        Ok(())
+    }
+
+    /// The picks that `entries` would be, each with its entry settled.
+    fn row_picks(&mut self, score: RowScore, entries: &[Entry]) -> Result<Vec<(Entry, Pick)>> {
+        let open = entries.iter().filter(|entry| !entry.is_settled());
+        self.selection.settled += open.count() as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let picks = |entries: &[Entry]| -> Result<Vec<(Entry, Pick)>> {
+            let rows = entries.iter().map(|entry| pool_embedding(pool, entry.row));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            let rows: Vec<&[f32]> = rows.iter().map(|x| &x[..]).collect();
+            Ok(settler.row_picks(score, entries, &rows))
+        };
+        let picks = entries.par_chunks(WHOLE_ROWS).map(picks);
+        let picks = picks.collect::<Result<Vec<_>>>()?;
+        Ok(picks.into_iter().flatten().collect())
+    }
+
+    /// Adds a block's candidates to their classes' lists.
+    fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
+        let mut whole = Vec::new();
+        let mut grown = vec![false; lists.len()];
+        for candidate in &answer.candidates {
+            match candidate.class {
+                ALL_CLASSES => whole.push(answer.start + candidate.row as usize),
+                class => {
+                    lists[class as usize].push(entry(answer.start, candidate));
+                    grown[class as usize] = true;
+                }
+            }
+        }
+        if !whole.is_empty() {
+            self.add_whole(&mut whole, lists, &mut grown)?;
+        }
+        let narrow = |(list, grown): (&mut List, &bool)| {
+            if *grown {
+                list.narrow();
+            }
+        };
+        lists.par_iter_mut().zip(&grown).for_each(narrow);
+        for (class, list) in lists.iter_mut().enumerate() {
+            if grown[class] && list.is_crowded() {
+                self.settle_list(class, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the rows about which the bounds say nothing, for every class.
+    fn add_whole(
         &mut self,
-        start: usize,
-        values: Values<'_>,
-        open: &Open,
+        rows: &mut [usize],
         lists: &mut [List],
-    ) {
-        self.selection.settled += (open.rows.len() + open.pairs.len()) as u64;
-        let limits: Vec<Option<f64>> = lists.iter().map(List::limit).collect();
-        let wanted: Vec<bool> = lists.iter().map(|list| list.keep > 0).collect();
-        let x = |row: u32| embedding(values, self.head.dim(), row as usize);
-        let entry = |row: u32, key: f64| Entry {
-            key,
-            row: start + row as usize,
+        grown: &mut [bool],
+    ) -> Result<()> {
+        rows.sort_unstable();
+        self.selection.settled += rows.len() as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let limits: Vec<Option<f64>> = lists
+            .iter()
+            .map(|list| match list.keep {
+                0 => Some(f64::NEG_INFINITY),
+                _ => list.limit(),
+            })
+            .collect();
+        let settle = |rows: &[usize]| -> Result<Vec<(usize, Entry)>> {
+            let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
+            let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
+            let exact = settler.exact_rows(embeddings.iter().map(|x| &x[..]));
+            let mut found = Vec::new();
+            for (row, exact) in rows.iter().zip(&exact) {
+                let distances = settler.distances(exact);
+                let runner_up = runner_up_of(&distances, exact.predicted);
+                let scores = definition::base(&distances, exact.predicted);
+                for (class, (score, limit)) in scores.into_iter().zip(&limits).enumerate() {
+                    if limit.is_none_or(|limit| score < limit) {
+                        let entry = Entry {
+                            lower: score,
+                            upper: score,
+                            row: *row,
+                            predicted: exact.predicted as u32,
+                            runner_up,
+                            rival: NO_CLASS,
+                        };
+                        found.push((class, entry));
+                    }
+                }
+            }
+            Ok(found)
         };
-        let of_rows = open.rows.par_iter().flat_map_iter(|row| {
-            let (p, distances) = self.settler.distances(&x(*row));
-            let scores = definition::base(&distances, p).into_iter().enumerate();
-            let kept: Vec<(usize, Entry)> = scores
-                .filter(|(class, _)| wanted[*class])
-                .filter(|(class, key)| limits[*class].is_none_or(|limit| *key < limit))
-                .map(|(class, key)| (class, entry(*row, key)))
-                .collect();
-            kept
-        });
-        let of_pairs = open.pairs.par_iter().map(|pair| {
-            let (p, class) = (pair.predicted as usize, pair.class as usize);
-            let key = self.settler.distance(&x(pair.row), p, class);
-            (class, entry(pair.row, key))
-        });
-        let settled: Vec<(usize, Entry)> = of_rows.chain(of_pairs).collect();
-        let mut entries = vec![Vec::new(); lists.len()];
-        for (class, entry) in settled {
-            entries[class].push(entry);
+        let found: Vec<Vec<(usize, Entry)>> = rows
+            .par_chunks(WHOLE_ROWS)
+            .map(settle)
+            .collect::<Result<_>>()?;
+        for (class, entry) in found.into_iter().flatten() {
+            lists[class].push(entry);
+            grown[class] = true;
         }
-        for (list, entries) in lists.iter_mut().zip(entries) {
-            if !entries.is_empty() {
-                list.add(entries);
+        Ok(())
+    }
+
+    /// Settles every entry of a class's list and puts it in order.
+    pub(crate) fn settle_list(&mut self, class: usize, list: &mut List) -> Result<()> {
+        let settled = self.settle(class, &list.entries)?;
+        list.replace(settled);
+        Ok(())
+    }
+
+    /// `entries` of one class with their keys known.
+    pub(crate) fn settle(&mut self, class: usize, entries: &[Entry]) -> Result<Vec<Entry>> {
+        let open = entries.iter().filter(|entry| !entry.is_settled()).count();
+        self.selection.settled += open as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let settle = |entry: &Entry| match entry.is_settled() {
+            true => Ok(*entry),
+            false => Ok(settler.settle(&pool_embedding(pool, entry.row)?, class, entry)),
+        };
+        entries.par_iter().with_min_len(8).map(settle).collect()
+    }
+
+    /// A settled entry with its predicted class and runner-up found where they are not certain.
+    pub(crate) fn describe(&self, class: usize, entry: &Entry) -> Result<Entry> {
+        match entry.is_described() {
+            true => Ok(*entry),
+            false => {
+                let x = pool_embedding(self.request.pool, entry.row)?;
+                Ok(self.settler.describe(&x, class, entry))
             }
         }
     }
 
-    fn note_nonfinite(&mut self, rows: Vec<usize>) -> Result<()> {
+    fn note_nonfinite(&mut self, rows: &[usize]) -> Result<()> {
         match (self.request.nonfinite, rows.first()) {
             (_, None) => Ok(()),
             (Nonfinite::Refuse, Some(row)) => Err(Error::NonFiniteRow { row: *row }),
             (Nonfinite::Skip, Some(_)) => {
-                // A chunk may be read twice, and a pool too.
+                // A pool may be read twice.
                 self.selection.nonfinite.extend(rows);
                 self.selection.nonfinite.sort_unstable();
                 self.selection.nonfinite.dedup();
                 Ok(())
             }
         }
+    }
+}
+
+fn entry(start: usize, candidate: &Candidate) -> Entry {
+    Entry {
+        lower: reachable(candidate.lower),
+        upper: reachable(candidate.upper),
+        row: start + candidate.row as usize,
+        predicted: candidate.predicted,
+        runner_up: candidate.runner_up,
+        rival: candidate.rival,
+    }
+}
+
+/// A device's distance, with its sentinel turned back into +∞.
+pub(crate) fn reachable(distance: f32) -> f64 {
+    match distance >= UNREACHABLE {
+        true => f64::INFINITY,
+        false => f64::from(distance),
     }
 }

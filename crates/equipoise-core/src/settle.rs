@@ -1,49 +1,80 @@
 //! Exact scores of the rows the fast pass could not decide: bit for bit those of
-//! [`crate::definition`], several classes at a time.
+//! [`crate::definition`].
+//!
+//! A score of one class takes two logits where the predicted class is known, or one of two. Several
+//! sums run side by side, each in its own order of additions: products of two f32 are exact in
+//! float64, so fusing them with the addition changes nothing.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use crate::definition::RowScore;
-use crate::{Chunk, Head, Pool, Result, Values, definition};
+use rayon::prelude::*;
 
-/// Classes summed side by side: each keeps its own order of additions.
+use crate::definition::{self, RowScore};
+use crate::engine::{NO_CLASS, PAIR};
+use crate::lists::Entry;
+use crate::vectorised::vectorised;
+use crate::{Chunk, Head, Pick, Pool, Result, Values};
+
+/// Classes summed side by side.
 const LANES: usize = 8;
 
-/// Most classes whose distances ‖W[p] − W[c]‖ are kept once computed, 512 MiB of them.
-const KEPT_CLASSES: usize = 8192;
+/// Rows summed side by side: as many sums as hide an addition's latency.
+const ROWS: usize = 4;
 
-/// The head, laid out for exact logits of whole rows.
+/// Most classes whose distances ‖W[p] − W[c]‖ are kept once computed, 32 MiB of them.
+const KEPT_CLASSES: usize = 2048;
+
+/// Makes exact scores for one head.
 pub(crate) struct Settler<'a> {
     head: &'a Head,
-    /// (⌈C/LANES⌉, M, LANES): class `block · LANES + lane`, zeros beyond C.
-    columns: Vec<f32>,
+    /// (⌈C/LANES⌉, M, LANES): class `block · LANES + lane`, zeros beyond C. Made when first needed.
+    columns: OnceLock<Vec<f32>>,
     /// Per predicted class, ‖W[p] − W[c]‖ for all c; empty where the head has too many classes.
     weight_distances: Vec<OnceLock<Vec<f64>>>,
 }
 
+/// What is exactly known of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExactRow {
+    pub(crate) logits: Vec<f64>,
+    pub(crate) predicted: usize,
+}
+
 impl<'a> Settler<'a> {
     pub(crate) fn new(head: &'a Head) -> Self {
-        let (classes, dim) = (head.classes(), head.dim());
-        let mut columns = vec![0.0; classes.div_ceil(LANES) * dim * LANES];
-        for class in 0..classes {
-            let block = &mut columns[class / LANES * dim * LANES..];
-            for (m, weight) in head.class_weight(class).iter().enumerate() {
-                block[m * LANES + class % LANES] = *weight;
-            }
-        }
+        let classes = head.classes();
         let kept = if classes <= KEPT_CLASSES { classes } else { 0 };
         Self {
             head,
-            columns,
+            columns: OnceLock::new(),
             weight_distances: vec![OnceLock::new(); kept],
         }
+    }
+
+    fn columns(&self) -> &[f32] {
+        self.columns.get_or_init(|| {
+            let (classes, dim) = (self.head.classes(), self.head.dim());
+            let mut columns = vec![0.0; classes.div_ceil(LANES) * dim * LANES];
+            columns
+                .par_chunks_mut(dim * LANES)
+                .enumerate()
+                .for_each(|(block, columns)| {
+                    let first = block * LANES;
+                    for (lane, class) in (first..classes.min(first + LANES)).enumerate() {
+                        for (m, weight) in self.head.class_weight(class).iter().enumerate() {
+                            columns[m * LANES + lane] = *weight;
+                        }
+                    }
+                });
+            columns
+        })
     }
 
     /// `‖W[p] − W[c]‖` for all c.
     fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
         let compute = || {
-            let mut squares = self.sums(self.head.class_weight(p), |p, c| (p - c) * (p - c));
+            let [mut squares] = self.sums([self.head.class_weight(p)], add_square);
             squares
                 .iter_mut()
                 .for_each(|square| *square = square.sqrt());
@@ -55,48 +86,67 @@ impl<'a> Settler<'a> {
         }
     }
 
-    /// Per class, Σ term(x[m], W[c][m]) for m = 0..M−1, in that order.
-    fn sums(&self, x: &[f32], term: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let classes = self.head.classes();
-        let mut all = Vec::with_capacity(classes.next_multiple_of(LANES));
-        for block in self.columns.chunks_exact(self.head.dim() * LANES) {
-            let mut sums = [0.0f64; LANES];
-            for (x, weights) in x.iter().zip(block.chunks_exact(LANES)) {
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum += term(f64::from(*x), f64::from(*weight));
+    /// Per row and class, the sum made by `add(x[m], W[c][m], sum)` for m = 0..M−1, in that order.
+    fn sums<const R: usize>(
+        &self,
+        rows: [&[f32]; R],
+        add: impl Fn(f64, f64, f64) -> f64,
+    ) -> [Vec<f64>; R] {
+        let (classes, dim) = (self.head.classes(), self.head.dim());
+        let columns = self.columns();
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut all = rows.map(|_| Vec::with_capacity(classes.next_multiple_of(LANES)));
+                for block in columns.chunks_exact(dim * LANES) {
+                    let mut sums = [[0.0f64; LANES]; R];
+                    for (m, weights) in block.chunks_exact(LANES).enumerate() {
+                        for (sums, x) in sums.iter_mut().zip(&rows) {
+                            let x = f64::from(x[m]);
+                            for (sum, weight) in sums.iter_mut().zip(weights) {
+                                *sum = add(x, f64::from(*weight), *sum);
+                            }
+                        }
+                    }
+                    for (all, sums) in all.iter_mut().zip(&sums) {
+                        all.extend_from_slice(sums);
+                    }
                 }
+                all.iter_mut().for_each(|all| all.truncate(classes));
+                all
+            },
+        )
+    }
+
+    /// All logits and the predicted class of some embeddings, on this thread.
+    pub(crate) fn exact_rows<'x>(
+        &self,
+        rows: impl IntoIterator<Item = &'x [f32]>,
+    ) -> Vec<ExactRow> {
+        let rows: Vec<&[f32]> = rows.into_iter().collect();
+        let mut exact = Vec::with_capacity(rows.len());
+        let (groups, rest) = rows.as_chunks::<ROWS>();
+        for group in groups {
+            exact.extend(self.sums(*group, add_product));
+        }
+        for row in rest {
+            exact.extend(self.sums([*row], add_product));
+        }
+        let with_bias = |mut logits: Vec<f64>| {
+            for (logit, bias) in logits.iter_mut().zip(self.head.bias()) {
+                *logit += f64::from(*bias);
             }
-            all.extend_from_slice(&sums);
-        }
-        all.truncate(classes);
-        all
+            ExactRow {
+                predicted: definition::predicted(&logits),
+                logits,
+            }
+        };
+        exact.into_iter().map(with_bias).collect()
     }
 
-    /// All logits of one embedding.
-    pub(crate) fn logits(&self, x: &[f32]) -> Vec<f64> {
-        let mut logits = self.sums(x, |x, weight| x * weight);
-        for (logit, bias) in logits.iter_mut().zip(self.head.bias()) {
-            *logit += f64::from(*bias);
-        }
-        logits
-    }
-
-    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
-    pub(crate) fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
-        let logit = |class| definition::logit(x, self.head, class);
-        let weights = definition::weight_distance(self.head, p, c);
-        definition::boundary_distance(logit(p), logit(c), weights)
-    }
-
-    /// All distances of one embedding, and its predicted class.
-    pub(crate) fn distances(&self, x: &[f32]) -> (usize, Vec<f64>) {
-        let logits = self.logits(x);
-        let p = definition::predicted(&logits);
-        (p, self.distances_of_logits(&logits, p))
-    }
-
-    /// [`definition::distances`], with the weights' distances kept.
-    pub(crate) fn distances_of_logits(&self, logits: &[f64], p: usize) -> Vec<f64> {
+    /// [`definition::distances`] of a row.
+    pub(crate) fn distances(&self, row: &ExactRow) -> Vec<f64> {
+        let (logits, p) = (&row.logits, row.predicted);
         let mut distances: Vec<f64> = logits
             .iter()
             .zip(self.weight_distances(p).iter())
@@ -107,25 +157,221 @@ impl<'a> Settler<'a> {
     }
 
     /// A row's key and score, as [`definition::row_score`] has them.
-    pub(crate) fn row_score(&self, score: RowScore, logits: &[f64]) -> (f64, f64) {
+    pub(crate) fn row_score(&self, score: RowScore, row: &ExactRow) -> (f64, f64) {
         if score == RowScore::Mase {
-            let distances = self.distances_of_logits(logits, definition::predicted(logits));
-            let mase = definition::mase(&distances);
+            let mase = definition::mase(&self.distances(row));
             return (mase, mase);
         }
-        definition::row_score(score, logits, self.head)
+        definition::row_score(score, &row.logits, self.head)
+    }
+
+    /// `entry` with its score for `class` as its key, its predicted class, and its runner-up where the
+    /// score takes it.
+    pub(crate) fn settle(&self, x: &[f32], class: usize, entry: &Entry) -> Entry {
+        let Some(entry) = self.in_order(x, entry) else {
+            return self.settle_whole(x, Some(class), entry);
+        };
+        let p = entry.predicted as usize;
+        match class == p {
+            true => self.settle_mase(x, &entry),
+            false => {
+                let distance = self.distance(x, p, class);
+                Entry {
+                    lower: distance,
+                    upper: distance,
+                    ..entry
+                }
+            }
+        }
+    }
+
+    /// `entry` with its MASE score as its key, predicted class and runner-up.
+    pub(crate) fn settle_mase(&self, x: &[f32], entry: &Entry) -> Entry {
+        match self.in_order(x, entry) {
+            Some(entry) if entry.runner_up != NO_CLASS => {
+                let (runner_up, distance) = self.nearest(x, &entry);
+                Entry {
+                    lower: distance,
+                    upper: distance,
+                    runner_up,
+                    rival: NO_CLASS,
+                    ..entry
+                }
+            }
+            _ => self.settle_whole(x, None, entry),
+        }
+    }
+
+    /// A settled entry of `class` with its predicted class and runner-up.
+    pub(crate) fn describe(&self, x: &[f32], class: usize, entry: &Entry) -> Entry {
+        match self.in_order(x, entry) {
+            Some(entry) if entry.runner_up != NO_CLASS => Entry {
+                runner_up: self.nearest(x, &entry).0,
+                rival: NO_CLASS,
+                ..entry
+            },
+            _ => self.settle_whole(x, Some(class), entry),
+        }
+    }
+
+    /// The runner-up, of two that it may be, and its distance; the predicted class is known.
+    fn nearest(&self, x: &[f32], entry: &Entry) -> (u32, f64) {
+        let p = entry.predicted as usize;
+        let first = self.distance(x, p, entry.runner_up as usize);
+        if entry.rival == NO_CLASS {
+            return (entry.runner_up, first);
+        }
+        let second = self.distance(x, p, entry.rival as usize);
+        // Of equal distances the lowest class is the runner-up.
+        match second < first || (second == first && entry.rival < entry.runner_up) {
+            true => (entry.rival, second),
+            false => (entry.runner_up, first),
+        }
+    }
+
+    /// `entry` with its predicted class, where it is known or one of two.
+    fn in_order(&self, x: &[f32], entry: &Entry) -> Option<Entry> {
+        if entry.predicted == NO_CLASS {
+            return None;
+        }
+        if entry.predicted & PAIR == 0 {
+            return Some(*entry);
+        }
+        let (a, b) = (entry.predicted & !PAIR, entry.runner_up);
+        let [z_a, z_b] = self.two_logits(x, a as usize, b as usize);
+        // Of equal logits the lowest class is predicted.
+        let (predicted, runner_up) = match z_a > z_b || (z_a == z_b && a < b) {
+            true => (a, b),
+            false => (b, a),
+        };
+        Some(Entry {
+            predicted,
+            runner_up,
+            ..*entry
+        })
+    }
+
+    /// Everything of an entry, from all of its row's logits; its key is its score for `class`, or its
+    /// MASE score.
+    fn settle_whole(&self, x: &[f32], class: Option<usize>, entry: &Entry) -> Entry {
+        let row = &self.exact_rows([x])[0];
+        let distances = self.distances(row);
+        let score = match class {
+            Some(class) if class != row.predicted => distances[class],
+            _ => definition::mase(&distances),
+        };
+        Entry {
+            lower: score,
+            upper: score,
+            predicted: row.predicted as u32,
+            runner_up: runner_up_of(&distances, row.predicted),
+            rival: NO_CLASS,
+            ..*entry
+        }
+    }
+
+    /// The picks that `entries` would be, whose embeddings are `rows`, each with its entry settled.
+    pub(crate) fn row_picks(
+        &self,
+        score: RowScore,
+        entries: &[Entry],
+        rows: &[&[f32]],
+    ) -> Vec<(Entry, Pick)> {
+        if score == RowScore::Mase {
+            let settled = entries.iter().zip(rows);
+            let settled = settled.map(|(entry, x)| self.settle_mase(x, entry));
+            return settled
+                .map(|entry| (entry, pick(&entry, entry.lower)))
+                .collect();
+        }
+        let exact = self.exact_rows(rows.iter().copied());
+        let settle = |((entry, row), x): ((&Entry, &ExactRow), &&[f32])| {
+            let (key, score) = self.row_score(score, row);
+            let p = row.predicted as u32;
+            let runner_up = match *entry {
+                Entry { runner_up, .. } if runner_up == NO_CLASS => {
+                    runner_up_of(&self.distances(row), row.predicted)
+                }
+                // A pair, in the other order.
+                Entry { runner_up, .. } if runner_up == p => entry.predicted & !PAIR,
+                Entry {
+                    rival: NO_CLASS, ..
+                } => entry.runner_up,
+                _ => self.nearest(x, entry).0,
+            };
+            let entry = Entry {
+                lower: key,
+                upper: key,
+                predicted: p,
+                runner_up,
+                rival: NO_CLASS,
+                ..*entry
+            };
+            (entry, pick(&entry, score))
+        };
+        entries.iter().zip(&exact).zip(rows).map(settle).collect()
+    }
+
+    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
+    fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
+        let [z_p, z_c] = self.two_logits(x, p, c);
+        let weights = definition::weight_distance(self.head, p, c);
+        definition::boundary_distance(z_p, z_c, weights)
+    }
+
+    /// [`definition::logit`] of two classes.
+    fn two_logits(&self, x: &[f32], a: usize, b: usize) -> [f64; 2] {
+        let weights = self.head.class_weight(a).iter();
+        let mut sums = [0.0f64; 2];
+        for (x, (a, b)) in x.iter().zip(weights.zip(self.head.class_weight(b))) {
+            sums[0] += f64::from(*x) * f64::from(*a);
+            sums[1] += f64::from(*x) * f64::from(*b);
+        }
+        let bias = |class: usize| f64::from(self.head.bias()[class]);
+        [sums[0] + bias(a), sums[1] + bias(b)]
     }
 }
 
+#[inline(always)]
+fn add_product(x: f64, w: f64, sum: f64) -> f64 {
+    sum + x * w
+}
+
+#[inline(always)]
+fn add_square(p: f64, c: f64, sum: f64) -> f64 {
+    sum + (p - c) * (p - c)
+}
+
+/// What a settled entry says of its row.
+fn pick(entry: &Entry, score: f64) -> Pick {
+    Pick {
+        row: entry.row,
+        class: None,
+        score: Some(score),
+        predicted: Some(entry.predicted),
+        runner_up: (entry.runner_up != NO_CLASS).then_some(entry.runner_up),
+    }
+}
+
+/// The runner-up, [`NO_CLASS`] where there is none.
+pub(crate) fn runner_up_of(distances: &[f64], p: usize) -> u32 {
+    definition::runner_up(distances, p).map_or(NO_CLASS, |class| class as u32)
+}
+
 /// One embedding of a chunk, widened exactly; `row` counts within the chunk.
-pub(crate) fn embedding(values: Values<'_>, dim: usize, row: usize) -> Vec<f32> {
-    let mut wide = vec![0.0; dim];
-    values.slice(row * dim..(row + 1) * dim).widen(&mut wide);
-    wide
+pub(crate) fn embedding(values: Values<'_>, dim: usize, row: usize) -> Cow<'_, [f32]> {
+    match values.slice(row * dim..(row + 1) * dim) {
+        Values::F32(x) => Cow::Borrowed(x),
+        half => {
+            let mut wide = vec![0.0; dim];
+            half.widen(&mut wide);
+            Cow::Owned(wide)
+        }
+    }
 }
 
 /// One embedding of the pool, widened exactly.
-pub(crate) fn pool_embedding(pool: &dyn Pool, row: usize) -> Result<Vec<f32>> {
+pub(crate) fn pool_embedding(pool: &dyn Pool, row: usize) -> Result<Cow<'_, [f32]>> {
     let Chunk { values, .. } = pool.chunk(row, 1)?;
     Ok(embedding(values, pool.dim(), 0))
 }
@@ -146,13 +392,41 @@ mod tests {
             let x: Vec<f32> = (0..dim).map(|m| number(m + 1_000_000)).collect();
             let exact = definition::logits(&x, &head);
             let settler = Settler::new(&head);
-            proptest::prop_assert_eq!(settler.logits(&x), exact.clone());
+            let rows = settler.exact_rows([&x[..]; 5]);
+            let row = &rows[4];
+            proptest::prop_assert_eq!(&rows[0], row);
+            proptest::prop_assert_eq!(&row.logits, &exact);
             let p = definition::predicted(&exact);
             let distances = definition::distances(&exact, p, &head);
-            proptest::prop_assert_eq!(settler.distances(&x), (p, distances));
+            proptest::prop_assert_eq!(row.predicted, p);
+            proptest::prop_assert_eq!(settler.distances(row), distances.clone());
             for score in [RowScore::Mase, RowScore::Margin] {
                 let defined = definition::row_score(score, &exact, &head);
-                proptest::prop_assert_eq!(settler.row_score(score, &exact), defined);
+                proptest::prop_assert_eq!(settler.row_score(score, row), defined);
+            }
+            let other = definition::runner_up(&distances, p).map_or(NO_CLASS, |c| c as u32);
+            let (own, third) = (p as u32, (0..classes as u32).find(|c| *c != p as u32 && *c != other));
+            let mut codes = vec![(NO_CLASS, NO_CLASS, NO_CLASS), (own, NO_CLASS, NO_CLASS)];
+            if other != NO_CLASS {
+                codes.push((own, other, NO_CLASS));
+                codes.push((own | PAIR, other, NO_CLASS));
+                codes.push((other | PAIR, own, NO_CLASS));
+            }
+            if let (Some(third), true) = (third, other != NO_CLASS) {
+                codes.push((own, other, third));
+                codes.push((own, third, other));
+            }
+            for (predicted, runner_up, rival) in codes {
+                for (class, score) in definition::base(&distances, p).into_iter().enumerate() {
+                    let entry = Entry { lower: 0.0, upper: 9.0, row: 7, predicted, runner_up, rival };
+                    let settled = settler.settle(&x, class, &entry);
+                    proptest::prop_assert_eq!(settled.lower, score);
+                    proptest::prop_assert_eq!((settled.upper, settled.row), (score, 7));
+                    proptest::prop_assert_eq!(settled.predicted, p as u32);
+                    let described = settler.describe(&x, class, &settled);
+                    proptest::prop_assert_eq!(described.lower, score);
+                    proptest::prop_assert_eq!((described.predicted, described.runner_up), (own, other));
+                }
             }
         }
     }

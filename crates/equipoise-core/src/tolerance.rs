@@ -1,111 +1,129 @@
-//! How far an engine's f32 logits may lie from the definition's, row by row.
+//! How far an engine's fast logits may lie from the definition's, row by row.
 //!
-//! A sum of M products and a bias, in any order and with or without fused operations, differs from
-//! the exact value by at most γ Σ|x w| + γ|b| with γ = n u / (1 − n u), n = M + 2 and u the largest
-//! relative error of one operation (Higham, *Accuracy and Stability of Numerical Algorithms*, 3.1);
-//! Σ|x w| ≤ ‖x‖ ‖w‖. Denormals may be flushed to zero: each flush moves a product by at most
-//! 2⁻¹²⁶ times the other operand, or the sum by 2⁻¹²⁶.
+//! A path's logits differ from the exact ones by at most γ (‖x‖ max‖w‖ + max|b|) plus what flushed
+//! denormals take away; γ is the path's own ([`LogitError`], derived in `docs/exactness.md`). For a sum
+//! of M products and a bias in f32, in any order and with or without fused operations,
+//! γ = n u / (1 − n u), n = M + 2 and u the largest relative error of one operation (Higham, *Accuracy
+//! and Stability of Numerical Algorithms*, 3.1). Σ|x w| ≤ ‖x‖ ‖w‖. A flushed denormal moves a product
+//! by at most 2⁻¹²⁶ times the other operand, or the sum by 2⁻¹²⁶.
 
-use rayon::prelude::*;
-
-use crate::engine::{Precision, UNAVAILABLE, UNDECIDABLE};
-use crate::{Head, RowSet, Values};
+use crate::Head;
+use crate::engine::UNDECIDABLE;
 
 /// Above this bound on a logit f32 might overflow in what follows.
 const LARGEST_LOGIT: f64 = 1e18;
 
-/// Room for the float64 rounding of the definition and of the bound itself.
+/// Room for the float64 rounding of the definition and of the bound itself, and for the f32
+/// rounding of a norm and of what is made of it.
 const ROOM: f64 = 1.01;
 
-/// Turns an embedding's norm into its row's tolerance, for one head and engine.
-pub(crate) struct Tolerance {
-    gamma: f64,
-    weight_norm: f64,
-    bias: f64,
-    dim: f64,
+/// The error of one path's logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogitError {
+    /// γ: relative to ‖x‖ max‖w‖ + max|b|.
+    pub gamma: f64,
 }
 
-impl Tolerance {
-    pub(crate) fn new(head: &Head, precision: Precision) -> Self {
-        let operations = (head.dim() + 2) as f64 * precision.unit;
-        let weight_norm = (0..head.classes())
-            .map(|class| norm(head.class_weight(class)))
-            .fold(0.0, f64::max);
-        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+impl LogitError {
+    /// That of `dim` products and a bias summed in any order, each operation rounded within `unit`.
+    /// Infinite beyond a half, where the bound says nothing.
+    pub fn of_sum(dim: usize, unit: f64) -> Self {
+        let operations = (dim + 2) as f64 * unit;
         Self {
-            // Beyond a half the bound says nothing; infinite, it makes every row undecidable.
             gamma: match operations < 0.5 {
                 true => operations / (1.0 - operations),
                 false => f64::INFINITY,
             },
-            weight_norm,
-            bias: f64::from(bias),
-            dim: head.dim() as f64,
+        }
+    }
+}
+
+/// Turns a row's norm into its tolerance, for one head and path: `slope · norm + offset` in f32, or
+/// [`UNDECIDABLE`] above `largest_norm`. Any engine may evaluate it, within a relative 2⁻²⁰.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Factor of the norm.
+    pub slope: f32,
+    /// What is added.
+    pub offset: f32,
+    /// Above this norm, nothing is known.
+    pub largest_norm: f32,
+}
+
+impl Tolerance {
+    /// The tolerance of rows scored against `head` by a path with `error`.
+    pub fn new(head: &Head, error: LogitError) -> Self {
+        let dim = head.dim() as f64;
+        let largest = (0..head.classes())
+            .map(|class| norm(head.class_weight(class)))
+            .fold(0.0, f64::max);
+        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+        let bias = f64::from(bias);
+        let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
+        let slope = (error.gamma * largest + flushed * dim.sqrt()) * ROOM;
+        let offset = (error.gamma * bias + flushed * (dim + dim.sqrt() * largest + 1.0)) * ROOM;
+        let known = slope.is_finite() && offset < f64::from(UNDECIDABLE) && bias < LARGEST_LOGIT;
+        if !known {
+            // No norm is below it.
+            return Self {
+                slope: 0.0,
+                offset: UNDECIDABLE,
+                largest_norm: -1.0,
+            };
+        }
+        let most = (LARGEST_LOGIT - bias) / largest.max(f64::from(f32::MIN_POSITIVE));
+        Self {
+            slope: (slope as f32).next_up(),
+            offset: (offset as f32).next_up(),
+            // Squares up to here do not overflow.
+            largest_norm: most.min(LARGEST_LOGIT) as f32,
         }
     }
 
-    fn of_norm(&self, norm: f64) -> f32 {
-        let logit = norm * self.weight_norm + self.bias;
-        let flushed = f64::from(f32::MIN_POSITIVE)
-            * 2.0
-            * (self.dim + self.dim.sqrt() * (norm + self.weight_norm) + 1.0);
-        let tolerance = (self.gamma * logit + flushed) * ROOM;
-        match logit <= LARGEST_LOGIT && tolerance.is_finite() {
-            true => (tolerance as f32).next_up().min(UNDECIDABLE),
+    /// The tolerance of a row whose norm is at most `norm`, to a relative 2⁻²⁰.
+    #[inline(always)]
+    pub fn of_norm(&self, norm: f32) -> f32 {
+        match norm <= self.largest_norm {
+            true => self.slope * norm + self.offset,
             false => UNDECIDABLE,
         }
-    }
-
-    /// Tolerances of the rows from `start` on; the rows among them that are available and hold a
-    /// NaN or an infinity are listed and marked unavailable.
-    pub(crate) fn of_rows(
-        &self,
-        values: Values<'_>,
-        start: usize,
-        available: &RowSet,
-    ) -> (Vec<f32>, Vec<usize>) {
-        let dim = self.dim as usize;
-        let tolerance: Vec<Option<f32>> = (0..values.len() / dim)
-            .into_par_iter()
-            .with_min_len(16)
-            .map(|row| {
-                if !available.contains(start + row) {
-                    return Some(UNAVAILABLE);
-                }
-                let norm = match values.slice(row * dim..(row + 1) * dim) {
-                    Values::F32(x) => norm(x),
-                    Values::F16(x) => {
-                        let mut wide = vec![0.0; dim];
-                        Values::F16(x).widen(&mut wide);
-                        norm(&wide)
-                    }
-                };
-                norm.is_finite().then(|| self.of_norm(norm))
-            })
-            .collect();
-        let nonfinite = (start..)
-            .zip(&tolerance)
-            .filter_map(|(row, tolerance)| tolerance.is_none().then_some(row))
-            .collect();
-        let tolerance = tolerance
-            .into_iter()
-            .map(|tolerance| tolerance.unwrap_or(UNAVAILABLE))
-            .collect();
-        (tolerance, nonfinite)
     }
 }
 
 /// Euclidean norm in float64, finite for finite f32; NaN or infinite otherwise.
-fn norm(x: &[f32]) -> f64 {
-    // Eight sums, so that the compiler can use vector registers.
-    let mut sums = [0.0f64; 8];
-    let chunks = x.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(*x) * f64::from(*x);
+pub(crate) fn norm(x: &[f32]) -> f64 {
+    let square = |x: &f32| f64::from(*x) * f64::from(*x);
+    x.iter().map(square).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tolerance_holds_the_bound_it_is_made_from() {
+        let head = Head::new(vec![3.0, 4.0, 0.0, 1.0], vec![-2.0, 1.0], 2).unwrap();
+        let error = LogitError::of_sum(2, 1e-7);
+        let tolerance = Tolerance::new(&head, error);
+        for norm in [0.0f32, 1e-30, 1.0, 1e10] {
+            let bound = error.gamma * (f64::from(norm) * 5.0 + 2.0);
+            let found = f64::from(tolerance.of_norm(norm));
+            assert!(
+                bound <= found && found <= 1.02 * bound + 1e-35,
+                "{norm}: {found} {bound}"
+            );
         }
+        assert_eq!(tolerance.of_norm(1e18), UNDECIDABLE);
+        assert_eq!(tolerance.of_norm(f32::NAN), UNDECIDABLE);
     }
-    let rest: f64 = rest.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-    (sums.iter().sum::<f64>() + rest).sqrt()
+
+    #[test]
+    fn nothing_is_decided_where_the_bound_says_nothing() {
+        let head = Head::new(vec![1.0], vec![0.0], 1).unwrap();
+        let none = LogitError::of_sum(1, 0.3);
+        assert_eq!(Tolerance::new(&head, none).of_norm(0.0), UNDECIDABLE);
+        let huge = Head::new(vec![1.0], vec![1e30], 1).unwrap();
+        let error = LogitError::of_sum(1, 1e-7);
+        assert_eq!(Tolerance::new(&huge, error).of_norm(0.0), UNDECIDABLE);
+    }
 }

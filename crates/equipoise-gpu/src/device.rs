@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
 
-use wgpu::{Buffer, BufferUsages, CommandEncoder, ErrorFilter};
+use wgpu::{Buffer, BufferUsages, CommandEncoder, ErrorFilter, SubmissionIndex};
 
 use crate::GpuError;
 
@@ -58,53 +58,42 @@ impl Context {
         }
     }
 
+    /// A uniform buffer that holds `bytes`.
+    pub(crate) fn uniform(&self, label: &str, bytes: &[u8]) -> Buffer {
+        let buffer = self.buffer(
+            label,
+            bytes.len() as u64,
+            BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+        );
+        self.write(&buffer, bytes);
+        buffer
+    }
+
     pub(crate) fn encoder(&self, label: &str) -> CommandEncoder {
         self.device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 
-    /// Submits `encoder`, followed by a copy of the first `out.len()` bytes of `source` to `out`.
-    pub(crate) fn submit_and_read(
-        &self,
-        mut encoder: CommandEncoder,
-        source: &Buffer,
-        staging: &mut Growing,
-        out: &mut [u8],
-    ) -> Result<(), GpuError> {
-        let bytes = out.len() as u64;
-        let target = staging.at_least(self, bytes).clone();
-        encoder.copy_buffer_to_buffer(source, 0, &target, 0, bytes);
-        self.queue.submit([encoder.finish()]);
+    /// Asks for the first `bytes` of `buffer`, which the host reads: [`Mapping::finish`] waits for
+    /// everything submitted before.
+    pub(crate) fn map(&self, buffer: &Buffer, bytes: u64, mode: wgpu::MapMode) -> Mapping {
         let (sender, receiver) = mpsc::channel();
-        let slice = target.slice(..bytes);
-        slice.map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone only if this thread gave up waiting.
+        buffer.map_async(mode, ..bytes.max(4), move |result| {
+            // The receiver is gone only if nobody waits any more.
             let _ = sender.send(result);
         });
-        let read = self.wait().and_then(|()| {
-            let mapped = receiver.try_recv().is_ok_and(|result| result.is_ok());
-            let failed = || GpuError::Failed {
-                message: "its memory cannot be read: the device may be lost".into(),
-            };
-            if !mapped {
-                return Err(failed());
-            }
-            let view = slice.get_mapped_range().map_err(|_| failed())?;
-            out.copy_from_slice(&view);
-            Ok(())
-        });
-        match read.is_ok() {
-            true => target.unmap(),
-            // It may be mapped or not: a new one is needed in any case.
-            false => staging.forget(),
-        }
-        read
+        Mapping { receiver }
     }
 
-    /// Waits for everything submitted.
-    fn wait(&self) -> Result<(), GpuError> {
+    /// Waits for one submission, or for everything submitted.
+    pub(crate) fn wait(&self, submission: Option<SubmissionIndex>) -> Result<(), GpuError> {
         // wgpu panics here where the device is lost; a lost device is an error of ours.
-        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        let poll = || {
+            self.device.poll(wgpu::PollType::Wait {
+                submission_index: submission,
+                timeout: None,
+            })
+        };
         let lost = |_| GpuError::Failed {
             message: "the device is lost".into(),
         };
@@ -112,6 +101,39 @@ impl Context {
         polled.map(drop).map_err(|error| GpuError::Failed {
             message: error.to_string(),
         })
+    }
+}
+
+/// A buffer on its way to the host.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    receiver: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Mapping {
+    /// Whether the buffer is mapped by now.
+    pub(crate) fn try_finish(self) -> bool {
+        self.receiver.try_recv().is_ok_and(|result| result.is_ok())
+    }
+
+    /// Waits for `submission`, after which the buffer is mapped.
+    pub(crate) fn finish(
+        self,
+        context: &Context,
+        submission: Option<SubmissionIndex>,
+    ) -> Result<(), GpuError> {
+        context.wait(submission)?;
+        match self.try_finish() {
+            true => Ok(()),
+            false => Err(unreadable()),
+        }
+    }
+}
+
+/// The error of memory that should be mapped and is not.
+pub(crate) fn unreadable() -> GpuError {
+    GpuError::Failed {
+        message: "its memory cannot be mapped: the device may be lost".into(),
     }
 }
 
@@ -164,10 +186,5 @@ impl Growing {
             let roomy = bytes.next_power_of_two().min(most).max(bytes);
             context.buffer(label, roomy, usage)
         })
-    }
-
-    /// Drops the buffer.
-    pub(crate) fn forget(&mut self) {
-        self.buffer = None;
     }
 }

@@ -1,26 +1,23 @@
 //! [`Engine`] on a wgpu device.
 
-use bytemuck::{Zeroable, cast_slice, cast_slice_mut};
-use equipoise_core::engine::Precision;
-use equipoise_core::{Block, Candidate, Engine, Error, Head, RowStatistics, Scorer, Values};
+use equipoise_core::{Engine, Head, Pool, Scorer};
 use equipoise_shaders::{ALL, Shader};
-use wgpu::{Buffer, CommandEncoder};
 
-use crate::device::{Context, Growing};
+use crate::device::Context;
 use crate::head::HeadBuffers;
-use crate::kernels::class_candidates::Lists;
-use crate::kernels::row_statistics::Rows;
-use crate::kernels::{Kernels, logits};
+use crate::kernels::Kernels;
 use crate::plan::{Plan, Sizes};
+use crate::resident::Part;
+use crate::scorer::GpuScorer;
 use crate::{Gpu, GpuError};
 
 /// The engine of one device, its kernels compiled. Scorers hold the memory.
 #[derive(Debug)]
 pub struct GpuEngine {
-    name: String,
-    context: Context,
-    kernels: Kernels,
-    sizes: Sizes,
+    pub(crate) name: String,
+    pub(crate) context: Context,
+    pub(crate) kernels: Kernels,
+    pub(crate) sizes: Sizes,
 }
 
 impl GpuEngine {
@@ -114,251 +111,32 @@ fn check_limits(name: &str, limits: &wgpu::Limits, shader: &Shader) -> Result<()
     }
 }
 
+impl GpuEngine {
+    /// A scorer of a pool that is streamed, or whose parts are on the device.
+    pub(crate) fn new_scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        resident: Option<&'a [Part]>,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        let made = Plan::new(head, &self.sizes)
+            .and_then(|plan| Ok((plan, HeadBuffers::new(&self.context, head, &plan)?)));
+        let (plan, buffers) = made.map_err(|error| error.on(&self.name))?;
+        let scorer = GpuScorer::new(self, head, pool, plan, buffers, resident);
+        Ok(Box::new(scorer))
+    }
+}
+
 impl Engine for GpuEngine {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn scorer(&self, head: &Head) -> equipoise_core::Result<Box<dyn Scorer + '_>> {
-        let made = Plan::new(head, &self.sizes)
-            .and_then(|plan| Ok((plan, HeadBuffers::new(&self.context, head, &plan)?)));
-        let (plan, buffers) = made.map_err(|error| error.on(&self.name))?;
-        Ok(Box::new(GpuScorer {
-            engine: self,
-            classes: head.classes(),
-            dim: head.dim(),
-            plan,
-            head: buffers,
-            memory: Memory::new(),
-        }))
-    }
-}
-
-/// Device memory of a scorer's blocks.
-#[derive(Debug)]
-struct Memory {
-    values: Growing,
-    tolerances: Growing,
-    logits: Growing,
-    statistics: Growing,
-    thresholds: Growing,
-    found: Growing,
-    candidates: Growing,
-    staging: Growing,
-}
-
-impl Memory {
-    fn new() -> Self {
-        Self {
-            values: Growing::storage("embeddings"),
-            tolerances: Growing::storage("tolerances"),
-            logits: Growing::storage("logits"),
-            statistics: Growing::storage("row statistics"),
-            thresholds: Growing::storage("thresholds"),
-            found: Growing::storage("candidates found"),
-            candidates: Growing::storage("candidates"),
-            staging: Growing::staging("results"),
-        }
-    }
-}
-
-struct GpuScorer<'a> {
-    engine: &'a GpuEngine,
-    classes: usize,
-    dim: usize,
-    plan: Plan,
-    head: HeadBuffers,
-    memory: Memory,
-}
-
-/// A block whose logits are recorded.
-struct Scored {
-    logits: Buffer,
-    tolerances: Buffer,
-    rows: u32,
-}
-
-impl GpuScorer<'_> {
-    fn check(&self, what: &str, expected: usize, found: usize) -> equipoise_core::Result<()> {
-        match expected == found {
-            true => Ok(()),
-            false => Err(Error::Shape {
-                what: what.into(),
-                expected: expected.to_string(),
-                found: found.to_string(),
-            }),
-        }
-    }
-
-    fn check_block(&self, block: &Block<'_>) -> equipoise_core::Result<()> {
-        let rows = block.rows();
-        self.check("rows of a block", rows.min(self.plan.max_rows), rows)?;
-        let numbers = rows * self.dim;
-        self.check("numbers of a block", numbers, block.values.len())
-    }
-
-    /// Forgets the memory, of which parts may not have been made.
-    fn failed(&mut self, error: GpuError) -> Error {
-        self.memory = Memory::new();
-        error.on(&self.engine.name)
-    }
-
-    /// Sends the block and records its logits.
-    fn score(&mut self, block: Block<'_>, encoder: &mut CommandEncoder) -> Scored {
-        let context = &self.engine.context;
-        let (bytes, half): (&[u8], bool) = match block.values {
-            Values::F32(values) => (cast_slice(values), false),
-            Values::F16(values) => (cast_slice(values), true),
-        };
-        let rows = block.rows();
-        let values = self.memory.values.at_least(context, bytes.len() as u64);
-        context.write(values, bytes);
-        let tolerances = self.memory.tolerances.at_least(context, 4 * rows as u64);
-        context.write(tolerances, cast_slice(block.tolerance));
-        let bytes = 4 * rows as u64 * self.classes as u64;
-        let logits = self.memory.logits.at_least(context, bytes);
-        let arguments = logits::Arguments {
-            rows: rows as u32,
-            dim: self.dim as u32,
-            classes: self.classes as u32,
-            half,
-            values,
-            logits,
-        };
-        for slice in &self.head.head {
-            self.engine
-                .kernels
-                .logits
-                .record(context, encoder, slice, arguments);
-        }
-        Scored {
-            logits: logits.clone(),
-            tolerances: tolerances.clone(),
-            rows: rows as u32,
-        }
-    }
-
-    fn rows<'b>(&self, scored: &'b Scored) -> Rows<'b> {
-        Rows {
-            rows: scored.rows,
-            classes: self.classes as u32,
-            groups: self.engine.sizes.groups,
-            logits: &scored.logits,
-            tolerances: &scored.tolerances,
-        }
-    }
-
-    fn statistics(&mut self, block: Block<'_>, out: &mut [RowStatistics]) -> Result<(), GpuError> {
-        let context = &self.engine.context;
-        let mut encoder = context.encoder("row statistics");
-        let scored = self.score(block, &mut encoder);
-        let bytes = size_of_val(out) as u64;
-        let statistics = self.memory.statistics.at_least(context, bytes).clone();
-        let kernel = &self.engine.kernels.row_statistics;
-        for slice in &self.head.scales {
-            kernel.record(
-                context,
-                &mut encoder,
-                slice,
-                self.rows(&scored),
-                &statistics,
-            );
-        }
-        let staging = &mut self.memory.staging;
-        context.submit_and_read(encoder, &statistics, staging, cast_slice_mut(out))
-    }
-
-    /// The candidates; none where they are more than the list holds.
-    fn candidates(
-        &mut self,
-        block: Block<'_>,
-        thresholds: &[f32],
-    ) -> Result<Option<Vec<Candidate>>, GpuError> {
-        let context = &self.engine.context;
-        let mut encoder = context.encoder("class candidates");
-        let scored = self.score(block, &mut encoder);
-        let most = self.plan.capacity.min(scored.rows as usize * self.classes);
-        let list = (most * size_of::<Candidate>()) as u64;
-        let lists = Lists {
-            thresholds: &self
-                .memory
-                .thresholds
-                .at_least(context, size_of_val(thresholds) as u64)
-                .clone(),
-            found: &self.memory.found.at_least(context, 4).clone(),
-            candidates: &self.memory.candidates.at_least(context, list).clone(),
-            capacity: most as u32,
-        };
-        context.write(lists.thresholds, cast_slice(thresholds));
-        context.write(lists.found, &[0; 4]);
-        let kernel = &self.engine.kernels.class_candidates;
-        for slice in &self.head.scales {
-            kernel.record(context, &mut encoder, slice, self.rows(&scored), lists);
-        }
-        let staging = &mut self.memory.staging;
-        let mut found = [0u32];
-        context.submit_and_read(encoder, lists.found, staging, cast_slice_mut(&mut found))?;
-        let found = found[0] as usize;
-        if found > most {
-            return Ok(None);
-        }
-        let mut candidates = vec![Candidate::zeroed(); found];
-        if found > 0 {
-            let encoder = context.encoder("read candidates");
-            let bytes = cast_slice_mut(&mut candidates);
-            context.submit_and_read(encoder, lists.candidates, staging, bytes)?;
-        }
-        Ok(Some(candidates))
-    }
-}
-
-impl Scorer for GpuScorer<'_> {
-    fn max_rows(&self) -> usize {
-        self.plan.max_rows
-    }
-
-    fn precision(&self) -> Precision {
-        // WGSL's accuracies: operations are correctly rounded, in either direction, and exp is
-        // within 3 + 2|x| ULP.
-        Precision {
-            unit: 1.0 / f64::from(1 << 23),
-            exp_constant: 3.0,
-            exp_slope: 2.0,
-        }
-    }
-
-    fn row_statistics(
-        &mut self,
-        block: Block<'_>,
-        out: &mut [RowStatistics],
-    ) -> equipoise_core::Result<()> {
-        self.check_block(&block)?;
-        self.check("places for statistics", block.rows(), out.len())?;
-        if block.rows() == 0 {
-            return Ok(());
-        }
-        let engine = self.engine;
-        let done = engine.context.guarded(|| self.statistics(block, out));
-        done.map_err(|error| self.failed(error))
-    }
-
-    fn class_candidates(
-        &mut self,
-        block: Block<'_>,
-        thresholds: &[f32],
-        out: &mut Vec<Candidate>,
-    ) -> equipoise_core::Result<bool> {
-        self.check_block(&block)?;
-        self.check("thresholds", self.classes, thresholds.len())?;
-        if block.rows() == 0 {
-            return Ok(true);
-        }
-        let engine = self.engine;
-        let found = engine
-            .context
-            .guarded(|| self.candidates(block, thresholds));
-        let found = found.map_err(|error| self.failed(error))?;
-        out.extend(found.iter().flatten());
-        Ok(found.is_some())
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        self.new_scorer(head, pool, None)
     }
 }

@@ -48,7 +48,7 @@ pub enum GpuError {
         limit: u64,
     },
     /// The device's memory does not suffice.
-    #[error("the device is out of memory: {message} (hint: `--device cpu`)")]
+    #[error("the device is out of memory: {message}")]
     OutOfMemory {
         /// What wgpu said.
         message: String,
@@ -64,9 +64,15 @@ pub enum GpuError {
 impl GpuError {
     /// As the engine's callers see it.
     pub(crate) fn on(self, device: &str) -> equipoise_core::Error {
-        equipoise_core::Error::Device {
-            device: device.into(),
-            message: self.to_string(),
+        let device = device.into();
+        match self {
+            GpuError::OutOfMemory { message } => {
+                equipoise_core::Error::OutOfMemory { device, message }
+            }
+            error => equipoise_core::Error::Device {
+                device,
+                message: error.to_string(),
+            },
         }
     }
 }

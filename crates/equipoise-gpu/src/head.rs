@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, bytes_of};
 use equipoise_core::Head;
-use equipoise_core::engine::boundary_scale;
+use equipoise_core::engine::{BoundaryScales, NO_BOUNDARY};
 use wgpu::{Buffer, BufferUsages};
 
 use crate::GpuError;
@@ -20,7 +19,6 @@ pub(crate) struct HeadSlice {
     pub(crate) classes: Range<usize>,
     pub(crate) weight: Buffer,
     pub(crate) bias: Buffer,
-    pub(crate) parameters: Buffer,
 }
 
 /// The scales of some predicted classes to all classes.
@@ -28,7 +26,6 @@ pub(crate) struct HeadSlice {
 pub(crate) struct ScaleSlice {
     pub(crate) classes: Range<usize>,
     pub(crate) scales: Buffer,
-    pub(crate) parameters: Buffer,
 }
 
 /// All of them.
@@ -54,8 +51,9 @@ impl HeadBuffers {
                 .collect())
         })?;
         // Each by itself: where memory runs out, the rest of the table is not computed in vain.
+        let made = BoundaryScales::new(head);
         let scales = slices(plan.scale_slice)
-            .map(|range| context.guarded(|| Ok(scale_slice(context, head, range))))
+            .map(|range| context.guarded(|| Ok(scale_slice(context, head, &made, range))))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             head: head_slices,
@@ -70,7 +68,6 @@ fn head_slice(context: &Context, head: &Head, classes: Range<usize>) -> HeadSlic
     let slice = HeadSlice {
         weight: storage(context, "head weight", 4 * weight.len()),
         bias: storage(context, "head bias", 4 * classes.len()),
-        parameters: uniform::<equipoise_shaders::LogitsParameters>(context, "logits parameters"),
         classes: classes.clone(),
     };
     context.write(&slice.weight, bytemuck::cast_slice(weight));
@@ -79,33 +76,28 @@ fn head_slice(context: &Context, head: &Head, classes: Range<usize>) -> HeadSlic
     slice
 }
 
-fn scale_slice(context: &Context, head: &Head, classes: Range<usize>) -> ScaleSlice {
+fn scale_slice(
+    context: &Context,
+    head: &Head,
+    made: &BoundaryScales,
+    classes: Range<usize>,
+) -> ScaleSlice {
     let line = 4 * head.classes();
     let scales = storage(context, "boundary scales", line * classes.len());
     for first in classes.clone().step_by((PIECE / line).max(1)) {
         let end = classes.end.min(first + (PIECE / line).max(1));
-        let piece = boundary_scale(head, first..end);
+        let lines: Vec<usize> = (first..end).collect();
+        let piece = made.lines(head, &lines, head.classes(), NO_BOUNDARY);
         let offset = (line * (first - classes.start)) as u64;
         let bytes = bytemuck::cast_slice(&piece);
         context.queue.write_buffer(&scales, offset, bytes);
         // Sends the piece, so that they do not all wait in host memory.
         context.queue.submit([]);
     }
-    ScaleSlice {
-        scales,
-        parameters: uniform::<equipoise_shaders::RowParameters>(context, "row parameters"),
-        classes,
-    }
+    ScaleSlice { scales, classes }
 }
 
 fn storage(context: &Context, label: &str, bytes: usize) -> Buffer {
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
     context.buffer(label, bytes as u64, usage)
-}
-
-fn uniform<T: Pod>(context: &Context, label: &str) -> Buffer {
-    let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-    let buffer = context.buffer(label, size_of::<T>() as u64, usage);
-    context.write(&buffer, bytes_of(&T::zeroed()));
-    buffer
 }

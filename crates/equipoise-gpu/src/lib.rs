@@ -11,10 +11,14 @@ mod error;
 mod head;
 mod kernels;
 mod plan;
+mod resident;
+mod scorer;
+mod upload;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
 pub use engine::GpuEngine;
 pub use error::GpuError;
 pub use plan::Sizes;
+pub use resident::ResidentPool;
 
 pub use wgpu;

@@ -68,7 +68,12 @@ impl Plan {
         let row_of_values = fits(&format!("an embedding of {dim} numbers"), 4 * dim, 1)?;
         let row_of_classes = fits(&format!("a row of {classes} logits"), 4 * classes, 1)?;
         let record = size_of::<Candidate>() as u64;
-        let list = fits(&format!("a list of {classes} candidates"), record, classes)?;
+        // Its count comes first.
+        let list = fits(
+            &format!("a list of {classes} candidates"),
+            record,
+            classes + 1,
+        )? - 1;
         let rows = [
             (sizes.values / (4 * dim)).max(1).min(row_of_values),
             (sizes.logits / (4 * classes)).max(1).min(row_of_classes),

@@ -162,6 +162,21 @@ impl Array {
     }
 }
 
+impl Array {
+    /// Has the system read the rows `range` ahead, where they are in a mapped file.
+    pub(crate) fn prefetch(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Data::Mapped { file, start, dtype } = &self.data {
+            let row = self.dim * dtype.size();
+            let (first, length) = (start + range.start * row, range.len() * row);
+            // Advice: without it the pages come when they are touched.
+            let _ = file.advise_range(memmap2::Advice::WillNeed, first, length);
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+}
+
 const COPIED: &str = "its numbers are not aligned, so they were copied to memory";
 const ROUNDED: &str = "its float64 numbers were rounded to float32";
 

@@ -234,4 +234,15 @@ impl Pool for EmbeddingPool {
             values: shard.rows(start - first..end),
         })
     }
+
+    fn prefetch(&self, start: usize, rows: usize) {
+        let end = start.saturating_add(rows).min(self.rows);
+        for (shard, first) in self.shards.iter().zip(&self.starts) {
+            let last = (first + shard.rows).min(end);
+            let begin = start.max(*first);
+            if begin < last {
+                shard.prefetch(begin - first..last - first);
+            }
+        }
+    }
 }

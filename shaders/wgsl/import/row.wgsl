@@ -15,6 +15,12 @@ struct RowParameters {
     count: u32,
     // Candidates that the list holds.
     capacity: u32,
+    // Where the block's norms begin.
+    first_norm: u32,
+    // A row's tolerance is slope · norm + offset up to the largest norm, beyond it nothing is known.
+    slope: f32,
+    offset: f32,
+    largest_norm: f32,
     padding_0: u32,
     padding_1: u32,
     padding_2: u32,
@@ -22,21 +28,26 @@ struct RowParameters {
 
 const UNREACHABLE: f32 = 3.0e38;
 const UNAVAILABLE: f32 = -1.0;
+const NONFINITE: f32 = -2.0;
 const UNDECIDABLE: f32 = 1.0e37;
 const ALL_CLASSES: u32 = 0xffffffffu;
+const NO_CLASS: u32 = 0xffffffffu;
+const PAIR: u32 = 0x80000000u;
 const GAP_ROUNDING: f32 = 0x1p-22;
-const BOUND_ROUNDING: f32 = 0x1p-20;
+const BOUND_ROUNDING: f32 = 0x1p-11;
 const NO_BOUNDARY: f32 = 0.0;
 const UNSCALED: f32 = -1.0;
 
 const LANES: u32 = 64u;
-const NO_CLASS: u32 = 0xffffffffu;
 
 @group(0) @binding(0) var<uniform> parameters: RowParameters;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read> tolerances: array<f32>;
+// Upper bounds on the rows' norms, as row_norms makes them.
+@group(0) @binding(2) var<storage, read> norms: array<f32>;
+// A bit a row of the block: whether it is available.
+@group(0) @binding(3) var<storage, read> available: array<u32>;
 // 1/‖W[p] − W[c]‖, (count, C): one line per predicted class of the slice.
-@group(0) @binding(3) var<storage, read> scales: array<f32>;
+@group(0) @binding(4) var<storage, read> scales: array<f32>;
 
 // The two largest of some logits. With one, `second` is -UNREACHABLE; with none, both are.
 struct Top {
@@ -45,18 +56,53 @@ struct Top {
     second: f32,
 }
 
+// What some of a row's boundaries come to.
 struct Bounds {
+    // The least lower bound and its class, the lowest of equals.
+    least: f32,
+    nearest: u32,
+    // Classes that may be the predicted one, and the lowest of them.
+    plausible: u32,
+    other: u32,
+    // 1 where a boundary has no scale.
+    unscaled: u32,
+}
+
+// What is known of a row.
+struct Verdict {
+    // 0 where the predicted class is certain, 1 where it is one of two, 2 where nothing is known.
+    doubt: u32,
+    predicted: u32,
+    runner_up: u32,
+    rival: u32,
+    // Bounds of the MASE score.
     lower: f32,
     upper: f32,
-    // 1 where a boundary has no scale or lies within the tolerance.
-    undecided: u32,
+    // The other class, where the predicted one is one of two.
+    other: u32,
 }
 
 var<workgroup> tops: array<Top, LANES>;
 var<workgroup> bounds: array<Bounds, LANES>;
+var<workgroup> counts: array<vec2<u32>, LANES>;
 
 fn row_of(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;
+}
+
+// How far the row's logits may be off, or why it has none.
+fn tolerance_of(row: u32) -> f32 {
+    if ((available[row >> 5u] >> (row & 31u)) & 1u) == 0u {
+        return UNAVAILABLE;
+    }
+    let norm = norms[parameters.first_norm + row];
+    if norm < 0.0 {
+        return NONFINITE;
+    }
+    if norm > parameters.largest_norm {
+        return UNDECIDABLE;
+    }
+    return parameters.slope * norm + parameters.offset;
 }
 
 fn no_top() -> Top {
@@ -94,36 +140,68 @@ fn find_top(start: u32, lane: u32) -> Top {
     return workgroupUniformLoad(&tops[0]);
 }
 
-// Bounds of the distance to one boundary.
-fn distance_bounds(gap: f32, tolerance: f32, scale: f32) -> Bounds {
+// The gap less what it may be off.
+fn sure_gap(gap: f32, tolerance: f32) -> f32 {
+    return gap - (2.0 * tolerance + gap * GAP_ROUNDING);
+}
+
+fn lower_bound(gap: f32, tolerance: f32, scale: f32) -> f32 {
+    let bound = max(sure_gap(gap, tolerance), 0.0) * scale * (1.0 - BOUND_ROUNDING);
+    return select(bound, UNREACHABLE, scale == NO_BOUNDARY);
+}
+
+fn upper_bound(gap: f32, tolerance: f32, scale: f32) -> f32 {
     let slack = 2.0 * tolerance + gap * GAP_ROUNDING;
-    let least = gap - slack;
-    let undecided = u32(!(least > 0.0) || scale == UNSCALED);
-    if scale == NO_BOUNDARY {
-        return Bounds(UNREACHABLE, UNREACHABLE, undecided);
-    }
-    return Bounds(
-        max(least, 0.0) * scale * (1.0 - BOUND_ROUNDING),
-        (gap + slack) * scale * (1.0 + BOUND_ROUNDING),
-        undecided,
-    );
+    let bound = (gap + slack) * scale * (1.0 + BOUND_ROUNDING);
+    return select(bound, UNREACHABLE, scale == NO_BOUNDARY);
+}
+
+// Of the boundaries between class a, whose logit is `top`, and c; `line` is where a's scales begin.
+fn gap_to(top: f32, start: u32, c: u32) -> f32 {
+    return max(top - logits[start + c], 0.0);
 }
 
 fn join_bounds(a: Bounds, b: Bounds) -> Bounds {
-    return Bounds(min(a.lower, b.lower), min(a.upper, b.upper), a.undecided | b.undecided);
+    var joined = a;
+    if b.least < a.least || (b.least == a.least && b.nearest < a.nearest) {
+        joined.least = b.least;
+        joined.nearest = b.nearest;
+    }
+    joined.plausible += b.plausible;
+    joined.other = min(a.other, b.other);
+    joined.unscaled |= b.unscaled;
+    return joined;
 }
 
-// Bounds of the least distance, over all c ≠ p. All lanes must call it.
-fn find_bounds(start: u32, top: Top, tolerance: f32, lane: u32) -> Bounds {
-    let line = (top.class_id - parameters.first) * parameters.classes;
-    var least = Bounds(UNREACHABLE, UNREACHABLE, 0u);
+fn line_of(class_id: u32) -> u32 {
+    return (class_id - parameters.first) * parameters.classes;
+}
+
+// The bounds of a row over all classes but `class_id` and `skipped`, `class_id` taken for the
+// predicted one. All lanes must call it.
+fn find_bounds(start: u32, class_id: u32, skipped: u32, tolerance: f32, lane: u32) -> Bounds {
+    let line = line_of(class_id);
+    let top = logits[start + class_id];
+    var found = Bounds(UNREACHABLE, NO_CLASS, 0u, NO_CLASS, 0u);
     for (var c = lane; c < parameters.classes; c += LANES) {
-        if c != top.class_id {
-            let gap = top.value - logits[start + c];
-            least = join_bounds(least, distance_bounds(gap, tolerance, scales[line + c]));
+        if c != class_id && c != skipped {
+            let gap = gap_to(top, start, c);
+            let scale = scales[line + c];
+            let doubtful = !(sure_gap(gap, tolerance) > 0.0);
+            found = join_bounds(
+                found,
+                Bounds(
+                    lower_bound(gap, tolerance, scale),
+                    c,
+                    u32(doubtful),
+                    select(NO_CLASS, c, doubtful),
+                    u32(scale == UNSCALED),
+                ),
+            );
         }
     }
-    bounds[lane] = least;
+    workgroupBarrier();
+    bounds[lane] = found;
     workgroupBarrier();
     for (var width = LANES / 2u; width > 0u; width >>= 1u) {
         if lane < width {
@@ -132,6 +210,89 @@ fn find_bounds(start: u32, top: Top, tolerance: f32, lane: u32) -> Bounds {
         workgroupBarrier();
     }
     return workgroupUniformLoad(&bounds[0]);
+}
+
+// How many boundaries of `class_id` may be as near as `upper`, and the lowest class of them
+// that is not `nearest`. All lanes must call it.
+fn find_rivals(
+    start: u32,
+    class_id: u32,
+    nearest: u32,
+    upper: f32,
+    tolerance: f32,
+    lane: u32,
+) -> vec2<u32> {
+    let line = line_of(class_id);
+    let top = logits[start + class_id];
+    var found = vec2<u32>(0u, NO_CLASS);
+    for (var c = lane; c < parameters.classes; c += LANES) {
+        if c != class_id {
+            let lower = lower_bound(gap_to(top, start, c), tolerance, scales[line + c]);
+            if lower <= upper {
+                found.x += 1u;
+                found.y = min(found.y, select(c, NO_CLASS, c == nearest));
+            }
+        }
+    }
+    counts[lane] = found;
+    workgroupBarrier();
+    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
+        if lane < width {
+            let other = counts[lane + width];
+            counts[lane] = vec2<u32>(counts[lane].x + other.x, min(counts[lane].y, other.y));
+        }
+        workgroupBarrier();
+    }
+    return workgroupUniformLoad(&counts[0]);
+}
+
+fn nothing() -> Verdict {
+    return Verdict(2u, NO_CLASS, NO_CLASS, NO_CLASS, 0.0, UNREACHABLE, NO_CLASS);
+}
+
+// What is known of a row whose argmax is `p` in the slice. All lanes must call it.
+fn judge(start: u32, p: u32, found: Bounds, tolerance: f32, lane: u32) -> Verdict {
+    if found.unscaled != 0u || found.plausible > 1u {
+        return nothing();
+    }
+    let top = logits[start + p];
+    if found.plausible == 1u {
+        return judge_either(start, p, found.other, tolerance, lane);
+    }
+    var verdict = Verdict(0u, p, NO_CLASS, NO_CLASS, found.least, UNREACHABLE, NO_CLASS);
+    if found.least >= UNREACHABLE {
+        return verdict;
+    }
+    let r = found.nearest;
+    verdict.upper = upper_bound(gap_to(top, start, r), tolerance, scales[line_of(p) + r]);
+    let near = find_rivals(start, p, r, verdict.upper, tolerance, lane);
+    if near.x <= 2u {
+        verdict.runner_up = r;
+        verdict.rival = near.y;
+    }
+    return verdict;
+}
+
+// Of a row whose predicted class is p or s. A scale line of s that is in another slice is
+// another slice's business: nothing is known then.
+fn judge_either(start: u32, p: u32, s: u32, tolerance: f32, lane: u32) -> Verdict {
+    let scale = scales[line_of(p) + s];
+    if !in_slice(s) || scale == NO_BOUNDARY {
+        return nothing();
+    }
+    let of_p = find_bounds(start, p, s, tolerance, lane);
+    let of_s = find_bounds(start, s, p, tolerance, lane);
+    if of_s.unscaled != 0u {
+        return nothing();
+    }
+    let gap = gap_to(logits[start + p], start, s);
+    let upper = upper_bound(gap, tolerance, scale);
+    var verdict = Verdict(1u, NO_CLASS, NO_CLASS, NO_CLASS, 0.0, upper, s);
+    if upper < min(of_p.least, of_s.least) {
+        verdict.predicted = p | PAIR;
+        verdict.runner_up = s;
+    }
+    return verdict;
 }
 
 fn in_slice(class_id: u32) -> bool {

@@ -6,7 +6,12 @@
 @group(0) @binding(1) var<storage, read> values: array<u32>;
 
 fn load_value(index: u32) -> f32 {
-    return bitcast<f32>(widen((values[index >> 1u] >> (16u * (index & 1u))) & 0xffffu));
+    return bitcast<f32>(value_bits(index));
+}
+
+// The bits of a value as an f32's.
+fn value_bits(index: u32) -> u32 {
+    return widen((values[index >> 1u] >> (16u * (index & 1u))) & 0xffffu);
 }
 
 // The bits of the f32 equal to the f16 with these bits.

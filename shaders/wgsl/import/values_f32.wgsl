@@ -5,3 +5,8 @@
 fn load_value(index: u32) -> f32 {
     return values[index];
 }
+
+// The bits of a value as an f32's.
+fn value_bits(index: u32) -> u32 {
+    return bitcast<u32>(values[index]);
+}

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use equipoise_core::definition::RowScore;
 use equipoise_core::quota::{self, ClassOrder};
 use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
-use equipoise_core::{Engine, Pick, Pool, Request, Strategy};
+use equipoise_core::{Engine, Pick, Pool, Request, Selection, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
 use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
-use equipoise_tests::parts::{Overconfident, Sharded, SmallBlocks};
+use equipoise_tests::parts::{Failing, Failure, Overconfident, Sharded, SmallBlocks};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -249,6 +249,96 @@ fn lists_run_out_and_are_filled_again() {
     let expected: Vec<usize> = case.available.iter().take(400).collect();
     assert_eq!(rows, expected);
     assert!(selection.refills > 0, "the case is too easy: {selection:?}");
+}
+
+/// Every engine's answer to a case of 3,000 rows where it fails as `failure` says.
+fn survives(engine: &dyn Engine, failure: Failure, fallback: Option<&dyn Engine>) -> Selection {
+    let shape = Shape {
+        kind: Kind::Grid,
+        half: false,
+        rows: 3000,
+        dim: 8,
+        classes: 12,
+        seed: 5,
+    };
+    let case = shape.case();
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 200)
+    };
+    let serving = Serving {
+        quotas: quota::uniform(200, 12),
+        order: (0..12).collect(),
+    };
+    let expected = brute_force::base(&case.rows, &case.head, &case.available, 200, &serving);
+    let failing = Failing {
+        engine,
+        failure,
+        fallback,
+        calls: Default::default(),
+    };
+    let selection = Base.select(&failing, &request).unwrap();
+    assert_eq!(selection.picks, expected, "{failure:?}");
+    selection
+}
+
+#[test]
+fn a_device_short_of_memory_goes_on_with_smaller_blocks() {
+    let selection = survives(&*engines::cpu(), Failure::Memory(100), None);
+    assert!(selection.retries > 1, "{selection:?}");
+    assert!(selection.fallbacks.is_empty());
+}
+
+#[test]
+fn a_lost_device_is_replaced() {
+    for after in [0, 1, 2, 5] {
+        let cpu = engines::cpu();
+        let selection = survives(&*cpu, Failure::Lost(after), Some(&*cpu));
+        let [why] = &selection.fallbacks[..] else {
+            panic!("{:?}", selection.fallbacks);
+        };
+        assert_eq!(why, "device failing: as asked");
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_device_fails_with_blocks_in_flight() {
+    let gpu = engines::gpu();
+    survives(&*gpu, Failure::Memory(700), None);
+    survives(&*gpu, Failure::Lost(4), Some(&*engines::cpu()));
+}
+
+#[test]
+fn a_lost_device_without_another_is_an_error() {
+    let shape = Shape {
+        kind: Kind::Plain,
+        half: false,
+        rows: 30,
+        dim: 4,
+        classes: 3,
+        seed: 1,
+    };
+    let case = shape.case();
+    let pool = case.pool();
+    let cpu = engines::cpu();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 5)
+    };
+    let fails = |failure| {
+        let failing = Failing {
+            engine: &*cpu,
+            failure,
+            fallback: None,
+            calls: Default::default(),
+        };
+        Base.select(&failing, &request).unwrap_err().to_string()
+    };
+    assert_eq!(fails(Failure::Lost(1)), "device failing: as asked");
+    let none = fails(Failure::Memory(0));
+    assert_eq!(none, "device failing is out of memory: as asked");
 }
 
 #[test]

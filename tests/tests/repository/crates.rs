@@ -244,7 +244,11 @@ fn every_kernel_has_a_shader_a_wrapper_and_a_twin() {
     let shaders = stems("shaders/wgsl", "wgsl", &[]);
     assert!(!shaders.is_empty());
     assert_eq!(
-        stems("crates/equipoise-core/src/cpu", "rs", &["mod"]),
+        stems(
+            "crates/equipoise-core/src/cpu",
+            "rs",
+            &["mod", "row", "scorer"]
+        ),
         shaders
     );
     assert_eq!(

@@ -1,48 +1,85 @@
-//! Kernel `logits`: Z = X Wᵀ + b in float32.
+//! Kernel `logits`: Z = X Wᵀ in float32. The row kernels add the bias.
 
-use crate::{Head, Values};
+use gemm::Parallelism;
 
-/// Writes the logits, (rows, C) row-major, of `values`, (rows, M). `wide` is scratch memory, used to
-/// widen f16 embeddings.
-pub fn run(values: Values<'_>, head: &Head, wide: &mut Vec<f32>, logits: &mut [f32]) {
-    let (classes, dim) = (head.classes(), head.dim());
-    let x = match values {
-        Values::F32(x) => x,
-        Values::F16(_) => {
-            wide.resize(values.len(), 0.0);
-            values.widen(wide);
-            wide
-        }
+use crate::engine::LogitError;
+
+/// Columns of X and W multiplied at a time: a sum of short sums loses fewer digits than one long
+/// sum, whatever the order within each.
+const SLICE: usize = 512;
+
+/// The error of [`run`]'s and [`multiply`]'s sums over `dim` products, with a bias.
+pub(crate) fn error(dim: usize) -> LogitError {
+    // The longest chain of additions: a slice's, then those of slices, then the bias.
+    let chain = SLICE.min(dim) + dim.div_ceil(SLICE);
+    LogitError::of_sum(chain, 1.0 / f64::from(1 << 24))
+}
+
+/// Writes the products of `x`, (rows, dim), with `weight`, (classes, dim), to the first `classes`
+/// columns of `out`, (rows, stride), on this thread.
+pub fn run(x: &[f32], weight: &[f32], dim: usize, stride: usize, out: &mut [f32]) {
+    let matrices = Matrices {
+        dim,
+        rows: x.len() / dim,
+        columns: weight.len() / dim,
+        stride,
     };
-    let rows = x.len() / dim;
-    assert_eq!(logits.len(), rows * classes, "a logit per row and class");
-    for row in logits.chunks_exact_mut(classes) {
-        row.copy_from_slice(head.bias());
-    }
-    // SAFETY: the three matrices are (rows, C), (rows, M) and (C, M) row-major with the lengths
-    // asserted above and by `Head`, so every strided access is in bounds; `logits` is borrowed
-    // mutably and overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            rows,
-            classes,
-            dim,
-            logits.as_mut_ptr(),
-            1,
-            classes as isize,
-            true,
-            x.as_ptr(),
-            1,
-            dim as isize,
-            head.weight().as_ptr(),
-            dim as isize,
-            1,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::Rayon(0),
-        );
+    matrices.multiply(x, weight, out, Parallelism::None);
+}
+
+/// Writes the products of `lines`, (lines, dim), with the first `width` rows of `weight`, (_, dim), to
+/// `out`, (lines, width), on all cores.
+pub(crate) fn multiply(lines: &[f32], weight: &[f32], dim: usize, width: usize, out: &mut [f32]) {
+    let matrices = Matrices {
+        dim,
+        rows: lines.len() / dim,
+        columns: width,
+        stride: width,
+    };
+    matrices.multiply(lines, weight, out, Parallelism::Rayon(0));
+}
+
+/// Shapes of a product: X (rows, dim), W (≥ columns, dim) and Z (rows, stride).
+struct Matrices {
+    dim: usize,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl Matrices {
+    fn multiply(&self, x: &[f32], w: &[f32], z: &mut [f32], parallelism: Parallelism) {
+        assert!(self.columns <= self.stride);
+        assert!(x.len() >= self.rows * self.dim && w.len() >= self.columns * self.dim);
+        assert!(z.len() >= self.rows * self.stride);
+        for first in (0..self.dim).step_by(SLICE) {
+            let depth = SLICE.min(self.dim - first);
+            // SAFETY: the accesses are rows · dim, columns · dim and rows · stride numbers from the
+            // beginning at most, which the slices hold as asserted; `z` is borrowed mutably and
+            // overlaps neither operand.
+            unsafe {
+                gemm::gemm(
+                    self.rows,
+                    self.columns,
+                    depth,
+                    z.as_mut_ptr(),
+                    1,
+                    self.stride as isize,
+                    first > 0,
+                    x.as_ptr().add(first),
+                    1,
+                    self.dim as isize,
+                    w.as_ptr().add(first),
+                    self.dim as isize,
+                    1,
+                    1.0f32,
+                    1.0f32,
+                    false,
+                    false,
+                    false,
+                    parallelism,
+                );
+            }
+        }
     }
 }

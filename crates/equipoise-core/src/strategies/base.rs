@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use super::{Request, Selection, Strategy};
-use crate::lists::List;
+use crate::engine::NO_CLASS;
+use crate::lists::{Entry, List};
 use crate::quota::{ClassOrder, class_counts, uniform};
-use crate::scan::Scan;
-use crate::settle::{Settler, pool_embedding};
-use crate::{Engine, Error, Pick, Pool, Result, RowSet, definition};
+use crate::scan::{Exact, Scan};
+use crate::{Engine, Error, Pick, Result, RowSet};
 
 /// Emam et al., *Active Learning at the ImageNet Scale*, arXiv 2111.12880, algorithm 1.
 pub struct Base;
@@ -15,7 +15,7 @@ pub struct Base;
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
 const CANDIDATES_PER_QUOTA: usize = 4;
-const SPARE: usize = 64;
+const SPARE: usize = 192;
 
 impl Strategy for Base {
     fn name(&self) -> &'static str {
@@ -54,10 +54,11 @@ impl Strategy for Base {
         };
         let mut scan = Scan::new(engine, request, head)?;
         let taken = serve(&mut scan, request.available, &quotas, &order, budget)?;
-        let settler = &scan.exact.settler;
+        let exact = &scan.exact;
         let picks = taken
             .par_iter()
-            .map(|(class, row)| describe(settler, request.pool, *class, *row))
+            .with_min_len(64)
+            .map(|(class, entry)| describe(exact, *class, entry))
             .collect::<Result<Vec<_>>>()?;
         Ok(Selection {
             picks,
@@ -66,37 +67,59 @@ impl Strategy for Base {
     }
 }
 
-/// Serves the classes in `order`; returns (class, row) in pick order.
+/// Serves the classes in `order`; returns (class, entry) in pick order.
 fn serve(
     scan: &mut Scan<'_>,
     available: &RowSet,
     quotas: &[usize],
     order: &[usize],
     budget: usize,
-) -> Result<Vec<(usize, usize)>> {
+) -> Result<Vec<(usize, Entry)>> {
     let mut left = available.clone();
     let mut lists = scan.class_lists(&left, &keep(quotas, order, left.len()))?;
     let mut taken = Vec::with_capacity(budget);
     for (position, class) in order.iter().enumerate() {
         let mut missing = quotas[*class].min(budget - taken.len());
-        loop {
-            let rows = lists[*class].entries.iter().map(|entry| entry.row);
-            let rows: Vec<usize> = rows
-                .filter(|row| left.contains(*row))
-                .take(missing)
-                .collect();
-            for row in &rows {
-                left.remove(*row);
-                taken.push((*class, *row));
+        while missing > 0 && !left.is_empty() {
+            let first = take(scan, *class, &mut lists[*class], missing, &left)?;
+            missing -= first.len();
+            for entry in first {
+                left.remove(entry.row);
+                taken.push((*class, entry));
             }
-            missing -= rows.len();
-            if missing == 0 || left.is_empty() || !lists[*class].is_full() {
+            if missing == 0 || !lists[*class].is_full() {
                 break;
             }
             refill(scan, &mut lists, &left, quotas, &order[position..], missing)?;
         }
     }
     Ok(taken)
+}
+
+/// The first `count` rows of `left` that the list vouches for, settled, in pick order.
+fn take(
+    scan: &mut Scan<'_>,
+    class: usize,
+    list: &mut List,
+    count: usize,
+    left: &RowSet,
+) -> Result<Vec<Entry>> {
+    let open = list.first(count, |row| left.contains(row));
+    let mut first = scan.exact.settle(class, &open)?;
+    first.sort_unstable_by(Entry::order);
+    first.truncate(count);
+    let complete = match (list.limit(), first.last()) {
+        (None, _) => true,
+        (Some(limit), Some(last)) => first.len() == count && last.lower < limit,
+        (Some(_), None) => false,
+    };
+    if complete {
+        return Ok(first);
+    }
+    // At its limit, the list vouches for its first `keep` entries, which must be told from others.
+    scan.exact.settle_list(class, list)?;
+    let entries = list.entries.iter().filter(|entry| left.contains(entry.row));
+    Ok(entries.take(count).copied().collect())
 }
 
 /// How many candidates each class keeps: never more than the quotas served up to it, which is
@@ -147,13 +170,13 @@ fn refill(
     Ok(())
 }
 
-fn describe(settler: &Settler<'_>, pool: &dyn Pool, class: usize, row: usize) -> Result<Pick> {
-    let (p, distances) = settler.distances(&pool_embedding(pool, row)?);
+fn describe(exact: &Exact<'_>, class: usize, entry: &Entry) -> Result<Pick> {
+    let entry = exact.describe(class, entry)?;
     Ok(Pick {
-        row,
+        row: entry.row,
         class: Some(class as u32),
-        score: Some(definition::base(&distances, p)[class]),
-        predicted: Some(p as u32),
-        runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
+        score: Some(entry.lower),
+        predicted: Some(entry.predicted),
+        runner_up: (entry.runner_up != NO_CLASS).then_some(entry.runner_up),
     })
 }

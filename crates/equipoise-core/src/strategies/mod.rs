@@ -116,6 +116,8 @@ pub struct Selection {
     pub retries: u64,
     /// Scans made again because a class ran out of candidates.
     pub refills: u64,
+    /// Why devices were given up for those they fall back on, in order.
+    pub fallbacks: Vec<String>,
 }
 
 /// A rule that picks rows. It asks the engine for operations and does not know the device.

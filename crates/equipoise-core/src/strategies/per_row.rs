@@ -1,13 +1,9 @@
 //! Strategies that rank rows by a score of their own: MASE, margin, confidence, entropy.
 
-use rayon::prelude::*;
-
 use super::{Request, Selection, Strategy};
-use crate::definition::{self, RowScore};
-use crate::lists::Entry;
+use crate::definition::RowScore;
 use crate::scan::Scan;
-use crate::settle::pool_embedding;
-use crate::{Engine, Pick, Result};
+use crate::{Engine, Result};
 
 /// Least distance to a decision boundary, whichever class it belongs to.
 pub struct Mase;
@@ -82,23 +78,7 @@ fn select(
     let head = request.head_for(name)?;
     let budget = request.effective_budget()?;
     let mut scan = Scan::new(engine, request, head)?;
-    let best = scan.best_rows(score, budget)?;
-    let settler = &scan.exact.settler;
-    let picks = best
-        .par_iter()
-        .map(|Entry { row, .. }| {
-            let logits = settler.logits(&pool_embedding(request.pool, *row)?);
-            let p = definition::predicted(&logits);
-            let distances = settler.distances_of_logits(&logits, p);
-            Ok(Pick {
-                row: *row,
-                class: None,
-                score: Some(settler.row_score(score, &logits).1),
-                predicted: Some(p as u32),
-                runner_up: definition::runner_up(&distances, p).map(|c| c as u32),
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let picks = scan.best_rows(score, budget)?;
     Ok(Selection {
         picks,
         ..scan.exact.selection

@@ -14,14 +14,19 @@ pub(crate) struct ClassCandidates {
     kernel: Kernel,
 }
 
-/// Per-class thresholds, and the list with its counter, which must be 0 before the first slice.
+/// Per-class thresholds, and the list: the number of candidates, which must be 0 before the first
+/// slice, then they.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lists<'a> {
     pub(crate) thresholds: &'a Buffer,
     pub(crate) found: &'a Buffer,
-    pub(crate) candidates: &'a Buffer,
     /// Candidates that the list holds.
     pub(crate) capacity: u32,
+}
+
+/// Bytes of the list's first `candidates`, and of their number.
+pub(crate) fn list_bytes(candidates: usize) -> u64 {
+    (4 + candidates * size_of::<equipoise_core::Candidate>()) as u64
 }
 
 impl ClassCandidates {
@@ -44,13 +49,12 @@ impl ClassCandidates {
             capacity: lists.capacity,
             ..rows.parameters(slice)
         };
-        context.write(&slice.parameters, bytes_of(&parameters));
-        let list = u64::from(lists.capacity) * size_of::<equipoise_core::Candidate>() as u64;
-        let mut resources = rows.bindings(slice).to_vec();
+        let uniform = context.uniform("row parameters", bytes_of(&parameters));
+        let mut resources = vec![uniform.as_entire_binding()];
+        resources.extend(rows.bindings(slice));
         resources.extend([
             first_bytes(lists.thresholds, u64::from(rows.classes) * 4),
-            first_bytes(lists.found, 4),
-            first_bytes(lists.candidates, list),
+            first_bytes(lists.found, list_bytes(lists.capacity as usize)),
         ]);
         self.kernel
             .record(context, encoder, &resources, rows.workgroups());

@@ -1,6 +1,7 @@
 //! Kernel `logits`: Z = X Wᵀ + b.
 
 use bytemuck::bytes_of;
+use equipoise_core::engine::LogitError;
 use equipoise_shaders::{LOGITS_F16, LOGITS_F32, LogitsParameters, logits::TILE};
 use wgpu::{Buffer, CommandEncoder};
 
@@ -14,16 +15,28 @@ pub(crate) struct Logits {
     f16: Kernel,
 }
 
-/// A block's embeddings, (rows, dim), and where its logits, (rows, classes), go.
+/// Embeddings on the device, (rows, dim).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arguments<'a> {
+pub(crate) struct Values<'a> {
     pub(crate) rows: u32,
     pub(crate) dim: u32,
-    pub(crate) classes: u32,
-    /// Whether `values` are f16, two to a word.
+    /// Whether they are f16, two to a word.
     pub(crate) half: bool,
-    pub(crate) values: &'a Buffer,
-    pub(crate) logits: &'a Buffer,
+    pub(crate) buffer: &'a Buffer,
+    /// Where they begin, in bytes: a multiple of the device's alignment.
+    pub(crate) offset: u64,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'a> {
+        let width = if self.half { 2 } else { 4 };
+        let bytes = u64::from(self.rows) * u64::from(self.dim) * width;
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(bytes.next_multiple_of(4)),
+        })
+    }
 }
 
 impl Logits {
@@ -34,17 +47,17 @@ impl Logits {
         }
     }
 
-    /// Records the logits of the classes of `slice`.
+    /// Records the logits of the classes of `slice`: their columns of `logits`, (rows, classes).
     pub(crate) fn record(
         &self,
         context: &Context,
         encoder: &mut CommandEncoder,
         slice: &HeadSlice,
-        arguments: Arguments<'_>,
+        values: Values<'_>,
+        classes: u32,
+        logits: &Buffer,
     ) {
-        let Arguments {
-            rows, dim, classes, ..
-        } = arguments;
+        let Values { rows, dim, .. } = values;
         let parameters = LogitsParameters {
             rows,
             dim,
@@ -53,24 +66,28 @@ impl Logits {
             count: slice.classes.len() as u32,
             ..Default::default()
         };
-        context.write(&slice.parameters, bytes_of(&parameters));
-        let (kernel, width) = match arguments.half {
-            true => (&self.f16, 2),
-            false => (&self.f32, 4),
+        let kernel = match values.half {
+            true => &self.f16,
+            false => &self.f32,
         };
-        let values = u64::from(rows) * u64::from(dim) * width;
-        let logits = u64::from(rows) * u64::from(classes) * 4;
+        let uniform = context.uniform("logits parameters", bytes_of(&parameters));
         kernel.record(
             context,
             encoder,
             &[
-                slice.parameters.as_entire_binding(),
-                first_bytes(arguments.values, values),
+                uniform.as_entire_binding(),
+                values.binding(),
                 slice.weight.as_entire_binding(),
                 slice.bias.as_entire_binding(),
-                first_bytes(arguments.logits, logits),
+                first_bytes(logits, u64::from(rows) * u64::from(classes) * 4),
             ],
             [parameters.count.div_ceil(TILE), rows.div_ceil(TILE)],
         );
+    }
+
+    /// The error of its logits: sums of f32 products in any order, each operation within the
+    /// relative 2⁻²³ that WGSL promises.
+    pub(crate) fn error(dim: usize) -> LogitError {
+        LogitError::of_sum(dim, 1.0 / f64::from(1 << 23))
     }
 }

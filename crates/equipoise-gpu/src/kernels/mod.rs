@@ -2,6 +2,7 @@
 
 pub(crate) mod class_candidates;
 pub(crate) mod logits;
+pub(crate) mod row_norms;
 pub(crate) mod row_statistics;
 
 use equipoise_shaders::Shader;
@@ -17,7 +18,11 @@ const _: () = {
     assert!(shader::UNREACHABLE == engine::UNREACHABLE);
     assert!(shader::UNAVAILABLE == engine::UNAVAILABLE);
     assert!(shader::UNDECIDABLE == engine::UNDECIDABLE);
+    assert!(shader::NONFINITE == engine::NONFINITE);
+    assert!(equipoise_shaders::row_norms::NONFINITE_NORM < 0.0);
     assert!(shader::ALL_CLASSES == engine::ALL_CLASSES);
+    assert!(shader::NO_CLASS == engine::NO_CLASS);
+    assert!(shader::PAIR == engine::PAIR);
     assert!(shader::GAP_ROUNDING == engine::GAP_ROUNDING);
     assert!(shader::BOUND_ROUNDING == engine::BOUND_ROUNDING);
     assert!(shader::NO_BOUNDARY == engine::NO_BOUNDARY);
@@ -28,6 +33,7 @@ const _: () = {
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub(crate) logits: logits::Logits,
+    pub(crate) row_norms: row_norms::RowNorms,
     pub(crate) row_statistics: row_statistics::RowStatistics,
     pub(crate) class_candidates: class_candidates::ClassCandidates,
 }
@@ -37,6 +43,7 @@ impl Kernels {
         context.guarded(|| {
             Ok(Self {
                 logits: logits::Logits::new(context),
+                row_norms: row_norms::RowNorms::new(context),
                 row_statistics: row_statistics::RowStatistics::new(context),
                 class_candidates: class_candidates::ClassCandidates::new(context),
             })

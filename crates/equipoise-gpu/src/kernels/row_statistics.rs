@@ -1,6 +1,7 @@
 //! Kernel `row_statistics`: what the per-row scores are made of.
 
 use bytemuck::bytes_of;
+use equipoise_core::engine::Tolerance;
 use equipoise_shaders::{ROW_STATISTICS, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
@@ -13,15 +14,20 @@ pub(crate) struct RowStatistics {
     kernel: Kernel,
 }
 
-/// A block's logits, (rows, classes), and tolerances, (rows).
+/// A block's logits, (rows, classes), and what bounds their errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) rows: u32,
     pub(crate) classes: u32,
     /// Most workgroups in one dimension.
     pub(crate) groups: u32,
+    pub(crate) tolerance: Tolerance,
     pub(crate) logits: &'a Buffer,
-    pub(crate) tolerances: &'a Buffer,
+    /// Norms, the block's from `first_norm` on.
+    pub(crate) norms: &'a Buffer,
+    pub(crate) first_norm: u32,
+    /// A bit a row.
+    pub(crate) available: &'a Buffer,
 }
 
 impl Rows<'_> {
@@ -31,17 +37,22 @@ impl Rows<'_> {
             classes: self.classes,
             first: slice.classes.start as u32,
             count: slice.classes.len() as u32,
+            first_norm: self.first_norm,
+            slope: self.tolerance.slope,
+            offset: self.tolerance.offset,
+            largest_norm: self.tolerance.largest_norm,
             ..Default::default()
         }
     }
 
-    /// What both row kernels bind from 0 to 3.
+    /// What both row kernels bind from 1 to 4.
     pub(super) fn bindings<'b>(&'b self, slice: &'b ScaleSlice) -> [wgpu::BindingResource<'b>; 4] {
         let logits = u64::from(self.rows) * u64::from(self.classes) * 4;
+        let norms = u64::from(self.first_norm + self.rows) * 4;
         [
-            slice.parameters.as_entire_binding(),
             first_bytes(self.logits, logits),
-            first_bytes(self.tolerances, u64::from(self.rows) * 4),
+            first_bytes(self.norms, norms),
+            first_bytes(self.available, u64::from(self.rows.div_ceil(32)) * 4),
             slice.scales.as_entire_binding(),
         ]
     }
@@ -67,9 +78,11 @@ impl RowStatistics {
         rows: Rows<'_>,
         statistics: &Buffer,
     ) {
-        context.write(&slice.parameters, bytes_of(&rows.parameters(slice)));
+        let parameters = rows.parameters(slice);
+        let uniform = context.uniform("row parameters", bytes_of(&parameters));
         let bytes = u64::from(rows.rows) * size_of::<equipoise_core::RowStatistics>() as u64;
-        let mut resources = rows.bindings(slice).to_vec();
+        let mut resources = vec![uniform.as_entire_binding()];
+        resources.extend(rows.bindings(slice));
         resources.push(first_bytes(statistics, bytes));
         self.kernel
             .record(context, encoder, &resources, rows.workgroups());

@@ -1,122 +1,116 @@
 //! Devices smaller than a head, lists that overflow, devices that fail.
 
-use crate::common::{Case, candidates, engine, engine_with, gpu, sorted, statistics};
-use equipoise_core::engine::{ACCEPT_ALL, Block};
-use equipoise_core::{Candidate, Engine, Error, RowStatistics, Values};
+use crate::common::{Case, candidates, check_candidates, engine, engine_with, gpu, statistics};
+use equipoise_core::engine::{ACCEPT_ALL, Answer, Question};
+use equipoise_core::{Candidate, Engine, Error, RowStatistics};
 use equipoise_gpu::{
-    AdapterSummary, DeviceChoice, Gpu, GpuEngine, GpuError, adapters, real_gpu, wgpu,
+    AdapterSummary, DeviceChoice, Gpu, GpuEngine, GpuError, ResidentPool, adapters, real_gpu, wgpu,
 };
 
-/// Everything a scorer says of the case, in blocks of its own size.
-fn in_blocks(engine: &GpuEngine, case: &Case) -> (Vec<RowStatistics>, Vec<Candidate>) {
-    let (classes, dim) = (case.head.classes(), case.head.dim());
-    let mut scorer = engine.scorer(&case.head).unwrap();
-    let most = scorer.max_rows();
-    let mut statistics = vec![bytemuck::Zeroable::zeroed(); case.rows()];
-    let mut candidates = Vec::new();
-    for start in (0..case.rows()).step_by(most) {
-        let end = case.rows().min(start + most);
-        let block = Block {
-            values: Values::F32(&case.values[start * dim..end * dim]),
-            tolerance: &case.tolerance[start..end],
-        };
-        scorer
-            .row_statistics(block, &mut statistics[start..end])
-            .unwrap();
-        // A list may hold as little as one row.
-        for row in start..end {
-            let block = Block {
-                values: Values::F32(case.embedding(row)),
-                tolerance: &case.tolerance[row..row + 1],
-            };
-            let before = candidates.len();
-            let all = vec![ACCEPT_ALL; classes];
-            assert!(
-                scorer
-                    .class_candidates(block, &all, &mut candidates)
-                    .unwrap()
-            );
-            candidates[before..]
-                .iter_mut()
-                .for_each(|c: &mut Candidate| c.row = row as u32);
-        }
-    }
-    (statistics, sorted(candidates))
+/// Everything an engine says of the case; a list may hold as little as one row.
+fn everything(engine: &GpuEngine, case: &Case) -> (Vec<RowStatistics>, Vec<Candidate>) {
+    let all = vec![ACCEPT_ALL; case.head.classes()];
+    (statistics(engine, case), candidates(engine, case, &all))
 }
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn slices_change_nothing() {
     let case = Case::random(23, 13, 7, 6);
-    let whole = engine();
-    let expected = (
-        statistics(&whole, &case, case.block()),
-        candidates(&whole, &case, case.block(), &[ACCEPT_ALL; 13]),
-    );
-    // 260 bytes hold 9 classes' weights, 5 lines of the scale table, 5 rows of logits and the
-    // 13 candidates of one row.
-    let sliced = engine_with(|sizes| sizes.binding = 260);
-    assert_eq!(sliced.scorer(&case.head).unwrap().max_rows(), 5);
-    assert_eq!(in_blocks(&sliced, &case), expected);
+    let pool = case.pool();
+    let expected = everything(&engine(), &case);
+    let rows = |engine: &GpuEngine| engine.scorer(&case.head, &pool).unwrap().max_rows();
+    // 400 bytes hold 14 classes' weights, 7 lines of the scale table and of logits, and the 13
+    // candidates of one row: another row's would not fit.
+    let sliced = engine_with(|sizes| (sizes.binding, sizes.logits) = (400, 1));
+    assert_eq!(rows(&sliced), 1);
+    let found = everything(&sliced, &case);
+    assert_eq!(found.0, expected.0);
+    check_candidates(&case, &found.1);
     // Three workgroups a dimension: nine rows in two dimensions.
     let narrow = engine_with(|sizes| sizes.groups = 3);
-    assert_eq!(narrow.scorer(&case.head).unwrap().max_rows(), 9);
-    assert_eq!(in_blocks(&narrow, &case), expected);
+    assert_eq!(rows(&narrow), 9);
+    assert_eq!(everything(&narrow, &case), expected);
     let one_row = engine_with(|sizes| (sizes.values, sizes.logits) = (1, 1));
-    assert_eq!(one_row.scorer(&case.head).unwrap().max_rows(), 1);
-    assert_eq!(in_blocks(&one_row, &case), expected);
+    assert_eq!(rows(&one_row), 1);
+    assert_eq!(everything(&one_row, &case), expected);
 }
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
-fn a_full_list_says_so_and_appends_nothing() {
+fn a_resident_pool_gives_the_same_answers() {
+    for half in [false, true] {
+        // 17 numbers a row: rows may be bound from every 64th (f32) or 128th (f16) on.
+        let case = Case::random(600, 5, 17, 11);
+        let case = if half { case.halved() } else { case };
+        let pool = case.pool();
+        let engine = engine();
+        let expected = everything(&engine, &case);
+        // Parts of 256 rows, blocks of 64.
+        let small = engine_with(|sizes| {
+            sizes.binding = 300 * 17 * if half { 2 } else { 4 };
+            sizes.logits = 64 * 20;
+        });
+        let sent = std::cell::Cell::new(0);
+        let resident =
+            ResidentPool::new(&small, &pool, &|rows| sent.set(sent.get() + rows)).unwrap();
+        assert_eq!(sent.get(), 600);
+        let question = Question::ClassCandidates {
+            thresholds: &[ACCEPT_ALL; 5],
+        };
+        let mut scorer = resident.scorer(&case.head, &pool).unwrap();
+        let mut found = Vec::new();
+        let mut next = 0;
+        while next < 600 {
+            // An odd number of rows, so that blocks begin anywhere.
+            next += scorer.submit(next, 37, &case.available, question).unwrap();
+            let mut answer = Answer::default();
+            scorer.collect(&mut answer).unwrap();
+            let first = answer.start as u32;
+            found.extend(answer.candidates.iter().map(|c| Candidate {
+                row: c.row + first,
+                ..*c
+            }));
+        }
+        found.sort_by_key(|c| (c.row, c.class));
+        assert_eq!(found, expected.1);
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_full_list_says_so_and_holds_nothing() {
     let case = Case::random(3, 5, 4, 7);
+    let pool = case.pool();
     let engine = engine_with(|sizes| sizes.candidates = 1);
-    let mut scorer = engine.scorer(&case.head).unwrap();
-    let mut out = vec![];
-    let one = Block {
-        values: Values::F32(case.embedding(0)),
-        tolerance: &case.tolerance[..1],
+    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let question = Question::ClassCandidates {
+        thresholds: &[ACCEPT_ALL; 5],
     };
-    assert!(
+    let mut answer = Answer::default();
+    let mut ask = |start, rows| {
         scorer
-            .class_candidates(one, &[ACCEPT_ALL; 5], &mut out)
-            .unwrap()
-    );
-    assert_eq!(out.len(), 5);
-    let before = out.clone();
-    assert!(
-        !scorer
-            .class_candidates(case.block(), &[ACCEPT_ALL; 5], &mut out)
-            .unwrap()
-    );
-    assert_eq!(out, before);
+            .submit(start, rows, &case.available, question)
+            .unwrap();
+        scorer.collect(&mut answer).unwrap();
+        (answer.overflow, answer.candidates.len())
+    };
+    assert_eq!(ask(0, 1), (false, 5));
+    assert_eq!(ask(0, 3), (true, 0));
+    assert_eq!(ask(2, 1), (false, 5));
 }
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
-fn blocks_of_wrong_shape_are_errors() {
+fn thresholds_of_another_head_are_an_error() {
     let case = Case::random(3, 2, 4, 8);
-    let engine = engine();
-    let mut scorer = engine.scorer(&case.head).unwrap();
-    let short = Block {
-        values: Values::F32(&case.values[1..]),
-        tolerance: &case.tolerance,
+    let (engine, pool) = (engine(), case.pool());
+    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let question = Question::ClassCandidates {
+        thresholds: &[ACCEPT_ALL],
     };
-    let error = scorer.class_candidates(short, &[ACCEPT_ALL; 2], &mut vec![]);
+    let error = scorer.submit(0, 3, &case.available, question);
     assert!(matches!(error, Err(Error::Shape { .. })), "{error:?}");
-    let error = scorer.class_candidates(case.block(), &[ACCEPT_ALL], &mut vec![]);
-    assert!(matches!(error, Err(Error::Shape { .. })), "{error:?}");
-    let none = Block {
-        values: Values::F32(&[]),
-        tolerance: &[],
-    };
-    scorer.row_statistics(none, &mut []).unwrap();
-    assert!(
-        scorer
-            .class_candidates(none, &[ACCEPT_ALL; 2], &mut vec![])
-            .unwrap()
-    );
 }
 
 #[test]
@@ -124,8 +118,9 @@ fn blocks_of_wrong_shape_are_errors() {
 fn a_head_too_large_for_the_device_is_an_error() {
     let case = Case::random(1, 3, 40, 9);
     let engine = engine_with(|sizes| sizes.binding = 100);
+    let pool = case.pool();
     let error = engine
-        .scorer(&case.head)
+        .scorer(&case.head, &pool)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -149,7 +144,7 @@ fn a_missing_limit_is_named() {
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     let error = GpuEngine::from_device(adapter, device, queue).unwrap_err();
     assert!(
-        matches!(&error, GpuError::Limit { limit, needed: 6, found: 4, .. }
+        matches!(&error, GpuError::Limit { limit, needed: 5, found: 4, .. }
             if *limit == "max_storage_buffers_per_shader_stage"),
         "{error}"
     );
@@ -162,11 +157,20 @@ fn a_lost_device_is_an_error() {
     let gpu = gpu();
     let device = gpu.device.clone();
     let engine = GpuEngine::new(gpu).unwrap();
-    let mut scorer = engine.scorer(&case.head).unwrap();
+    let pool = case.pool();
+    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let question = Question::ClassCandidates {
+        thresholds: &[ACCEPT_ALL; 2],
+    };
+    let taken = scorer.submit(0, 3, &case.available, question).unwrap();
+    assert_eq!(taken, 3);
     device.destroy();
-    let error = scorer.class_candidates(case.block(), &[ACCEPT_ALL; 2], &mut vec![]);
-    assert!(matches!(error, Err(Error::Device { .. })), "{error:?}");
-    let error = engine.scorer(&case.head).map(|_| ()).unwrap_err();
+    let failed = scorer.submit(0, 3, &case.available, question);
+    assert!(matches!(failed, Err(Error::Device { .. })), "{failed:?}");
+    let mut answer = Answer::default();
+    scorer.collect(&mut answer).unwrap();
+    assert_eq!(answer.rows, 0, "nothing is in flight after a failure");
+    let error = engine.scorer(&case.head, &pool).map(|_| ()).unwrap_err();
     assert!(matches!(error, Error::Device { .. }), "{error:?}");
 }
 

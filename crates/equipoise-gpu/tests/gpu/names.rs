@@ -17,7 +17,7 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
     entries
         .filter(|path| path.extension().is_some_and(|found| found == extension))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .filter(|stem| stem != "mod")
+        .filter(|stem| !["mod", "row", "scorer"].contains(&stem.as_str()))
         .collect()
 }
 
@@ -50,6 +50,8 @@ fn results_are_laid_out_as_the_shaders_write_them() {
             offset_of!(Candidate, row),
             offset_of!(Candidate, class),
             offset_of!(Candidate, predicted),
+            offset_of!(Candidate, runner_up),
+            offset_of!(Candidate, rival),
             offset_of!(Candidate, lower),
             offset_of!(Candidate, upper),
         ],
@@ -58,7 +60,10 @@ fn results_are_laid_out_as_the_shaders_write_them() {
         "RowStatistics",
         size_of::<RowStatistics>(),
         &[
+            offset_of!(RowStatistics, tolerance),
             offset_of!(RowStatistics, predicted),
+            offset_of!(RowStatistics, runner_up),
+            offset_of!(RowStatistics, rival),
             offset_of!(RowStatistics, gap),
             offset_of!(RowStatistics, sum),
             offset_of!(RowStatistics, moment),

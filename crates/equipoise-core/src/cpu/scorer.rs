@@ -1,0 +1,389 @@
+//! The CPU engine's scorer: blocks cut into parts, a part per thread at a time.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::row::{LANES, NO_LOGIT, Row, add_bias, is_plausible};
+use super::{class_candidates, logits, row_norms, row_statistics};
+use crate::engine::{
+    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, NO_BOUNDARY, NONFINITE, Precision,
+    Question, RowStatistics, Scorer, Tolerance, UNAVAILABLE, UNDECIDABLE,
+};
+use crate::vectorised::vectorised;
+use crate::{Chunk, Head, Pool, Result, RowSet, Values};
+
+/// Most rows of a part: more make the product no faster.
+const PART_ROWS: usize = 512;
+
+/// Bytes of logits a part may fill, if a row takes no more.
+const PART_BYTES: usize = 4 << 20;
+
+/// Parts of a block for each thread, so that threads wait for each other seldom.
+const PARTS_PER_THREAD: usize = 4;
+
+/// Bytes of the table of scales; beyond, a part makes the lines that it needs.
+const TABLE_BYTES: usize = 256 << 20;
+
+/// The engine of machines without a GPU: float32 products, then rayon over rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuEngine {
+    max_rows: Option<usize>,
+}
+
+impl CpuEngine {
+    /// An engine on rayon's current thread pool.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Scores at most `rows` rows at a time. Picks do not depend on it.
+    pub fn with_max_rows(rows: usize) -> Self {
+        Self {
+            max_rows: Some(rows.max(1)),
+        }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn name(&self) -> &str {
+        "cpu"
+    }
+
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+        let stride = head.classes().next_multiple_of(LANES);
+        let part_rows = (PART_BYTES / (4 * stride)).clamp(1, PART_ROWS);
+        let most = part_rows * PARTS_PER_THREAD * rayon::current_num_threads();
+        let mut bias = head.bias().to_vec();
+        bias.resize(stride, 0.0);
+        let fits = 4 * stride * head.classes() <= TABLE_BYTES;
+        Ok(Box::new(CpuScorer {
+            pool,
+            tolerance: Tolerance::new(head, logits::error(head.dim())),
+            scales: match fits {
+                true => Scales::Table(BoundaryScales::new(head).table(head, stride, NO_BOUNDARY)),
+                false => Scales::Made(BoundaryScales::new(head)),
+            },
+            head: head.clone(),
+            bias,
+            stride,
+            part_rows,
+            max_rows: self.max_rows.unwrap_or(most),
+            scratch: Mutex::new(Vec::new()),
+            thresholds: Vec::new(),
+            ready: None,
+        }))
+    }
+}
+
+struct CpuScorer<'a> {
+    pool: &'a dyn Pool,
+    head: Head,
+    /// Padded to `stride`.
+    bias: Vec<f32>,
+    tolerance: Tolerance,
+    scales: Scales,
+    /// Classes, padded to whole vectors.
+    stride: usize,
+    part_rows: usize,
+    max_rows: usize,
+    /// Memory that threads hand on.
+    scratch: Mutex<Vec<Scratch>>,
+    /// Padded to `stride`.
+    thresholds: Vec<f32>,
+    /// The block in flight: scored as it is submitted.
+    ready: Option<Answer>,
+}
+
+/// Where scales come from.
+enum Scales {
+    /// Those of all classes to all, (C, stride).
+    Table(Vec<f32>),
+    /// The table would be too large: made for each part.
+    Made(BoundaryScales),
+}
+
+/// One thread's memory.
+#[derive(Default)]
+struct Scratch {
+    /// f16 embeddings, widened.
+    wide: Vec<f32>,
+    logits: Vec<f32>,
+    tolerances: Vec<f32>,
+    /// Per row, the argmax.
+    tops: Vec<usize>,
+    /// One row's lower bounds.
+    lower: Vec<f32>,
+}
+
+/// Scales to all classes of those that a part needs.
+enum Lines<'a> {
+    Table(&'a [f32]),
+    /// Per class its place in the lines.
+    Some(std::collections::HashMap<usize, usize>, Vec<f32>),
+}
+
+impl Lines<'_> {
+    #[inline(always)]
+    fn of(&self, class: usize, stride: usize) -> &[f32] {
+        let (place, lines) = match self {
+            Lines::Table(table) => (class, *table),
+            Lines::Some(places, lines) => (places[&class], lines.as_slice()),
+        };
+        &lines[place * stride..(place + 1) * stride]
+    }
+}
+
+/// What came of a part; `first` counts within the block.
+struct Part {
+    nonfinite: Vec<usize>,
+    candidates: Vec<Candidate>,
+}
+
+impl CpuScorer<'_> {
+    fn part(
+        &self,
+        first: usize,
+        values: Values<'_>,
+        available: &(dyn Fn(usize) -> bool + Sync),
+        statistics: Option<&mut [RowStatistics]>,
+    ) -> Part {
+        let spare = self.scratch.lock().ok().and_then(|mut spare| spare.pop());
+        let mut scratch = spare.unwrap_or_default();
+        let part = vectorised(
+            #[inline(always)]
+            || self.score(first, values, available, statistics, &mut scratch),
+        );
+        if let Ok(mut spare) = self.scratch.lock() {
+            spare.push(scratch);
+        }
+        part
+    }
+
+    #[inline(always)]
+    fn score(
+        &self,
+        first: usize,
+        values: Values<'_>,
+        available: &(dyn Fn(usize) -> bool + Sync),
+        statistics: Option<&mut [RowStatistics]>,
+        scratch: &mut Scratch,
+    ) -> Part {
+        let Scratch {
+            wide,
+            logits,
+            tolerances,
+            tops,
+            lower,
+        } = scratch;
+        let (dim, stride) = (self.head.dim(), self.stride);
+        let x = match values {
+            Values::F32(x) => Cow::Borrowed(x),
+            Values::F16(_) => {
+                wide.resize(values.len(), 0.0);
+                values.widen(wide);
+                Cow::Borrowed(wide.as_slice())
+            }
+        };
+        let rows = x.len() / dim;
+        self.tolerances(first, &x, available, tolerances);
+        // Padding that the product leaves as it is.
+        logits.resize(rows * stride, NO_LOGIT);
+        logits::run(&x, self.head.weight(), dim, stride, logits);
+        self.tops(tolerances, logits, tops);
+        let lines = self.lines(tolerances, logits, tops);
+        let scales = |class| lines.of(class, stride);
+        lower.resize(stride, 0.0);
+        let row = |index: usize| Row {
+            z: &logits[index * stride..(index + 1) * stride],
+            tolerance: tolerances[index],
+            scales: &scales,
+        };
+        let mut candidates = Vec::new();
+        match statistics {
+            Some(statistics) => {
+                for (index, out) in statistics.iter_mut().enumerate() {
+                    match is_scored(tolerances[index]) {
+                        true => {
+                            let (top, classes) = (tops[index], self.head.classes());
+                            *out = row_statistics::run(&row(index), top, classes, lower);
+                        }
+                        false => out.tolerance = tolerances[index],
+                    }
+                }
+            }
+            None => {
+                for (index, tolerance) in tolerances.iter().enumerate() {
+                    let number = (first + index) as u32;
+                    if is_scored(*tolerance) {
+                        let (row, top) = (row(index), tops[index]);
+                        let thresholds = &self.thresholds;
+                        class_candidates::run(
+                            number,
+                            &row,
+                            top,
+                            thresholds,
+                            lower,
+                            &mut candidates,
+                        );
+                    } else if *tolerance >= UNDECIDABLE {
+                        candidates.push(class_candidates::unknown(number));
+                    }
+                }
+            }
+        }
+        let nonfinite = tolerances.iter().enumerate();
+        Part {
+            nonfinite: nonfinite
+                .filter(|(_, tolerance)| **tolerance == NONFINITE)
+                .map(|(index, _)| first + index)
+                .collect(),
+            candidates,
+        }
+    }
+
+    #[inline(always)]
+    fn tolerances(
+        &self,
+        first: usize,
+        x: &[f32],
+        available: &(dyn Fn(usize) -> bool + Sync),
+        out: &mut Vec<f32>,
+    ) {
+        out.clear();
+        for (index, x) in x.chunks_exact(self.head.dim()).enumerate() {
+            out.push(match available(first + index) {
+                false => UNAVAILABLE,
+                true => match row_norms::run(x) {
+                    Some(norm) => self.tolerance.of_norm(norm),
+                    None => NONFINITE,
+                },
+            });
+        }
+    }
+
+    /// Adds the bias to the logits and finds each row's argmax.
+    #[inline(always)]
+    fn tops(&self, tolerances: &[f32], logits: &mut [f32], out: &mut Vec<usize>) {
+        out.clear();
+        for (z, tolerance) in logits.chunks_exact_mut(self.stride).zip(tolerances) {
+            out.push(match is_scored(*tolerance) {
+                true => add_bias(z, &self.bias),
+                false => 0,
+            });
+        }
+    }
+
+    /// The scales that a part's rows may ask for.
+    fn lines(&self, tolerances: &[f32], logits: &[f32], tops: &[usize]) -> Lines<'_> {
+        let made = match &self.scales {
+            Scales::Table(table) => return Lines::Table(table),
+            Scales::Made(made) => made,
+        };
+        let mut classes = Vec::new();
+        let rows = logits.chunks_exact(self.stride).zip(tolerances).zip(tops);
+        for ((z, tolerance), top) in rows.filter(|((_, tolerance), _)| is_scored(**tolerance)) {
+            classes.push(*top);
+            let plausible = |c: &usize| *c != *top && is_plausible(z[*top], z[*c], *tolerance);
+            let mut others = (0..self.head.classes()).filter(plausible);
+            // With more than one, nobody asks.
+            if let (Some(other), None) = (others.next(), others.next()) {
+                classes.push(other);
+            }
+        }
+        classes.sort_unstable();
+        classes.dedup();
+        let lines = made.lines(&self.head, &classes, self.stride, NO_BOUNDARY);
+        let places = classes.into_iter().enumerate().map(|(i, c)| (c, i));
+        Lines::Some(places.collect(), lines)
+    }
+}
+
+/// Whether a row of that tolerance has logits to look at.
+fn is_scored(tolerance: f32) -> bool {
+    (0.0..UNDECIDABLE).contains(&tolerance)
+}
+
+impl Scorer for CpuScorer<'_> {
+    fn max_rows(&self) -> usize {
+        self.max_rows
+    }
+
+    fn depth(&self) -> usize {
+        1
+    }
+
+    fn precision(&self) -> Precision {
+        // IEEE 754 single precision, to nearest; the exponential is ours, within 3 units.
+        Precision {
+            unit: 1.0 / f64::from(1 << 24),
+            exp_constant: 8.0,
+            exp_slope: 1.0,
+        }
+    }
+
+    fn submit(
+        &mut self,
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize> {
+        let rows = rows.min(self.max_rows);
+        let Chunk { values, .. } = self.pool.chunk(start, rows)?;
+        let dim = self.head.dim();
+        let rows = values.len() / dim;
+        // The next block's pages come in while this one is scored.
+        self.pool.prefetch(start + rows, rows);
+        if let Question::ClassCandidates { thresholds } = question {
+            self.thresholds.clear();
+            self.thresholds.extend_from_slice(thresholds);
+            self.thresholds.resize(self.stride, ACCEPT_NONE);
+        }
+        let mut answer = self.ready.take().unwrap_or_default();
+        let part_rows = rows
+            .div_ceil(rayon::current_num_threads())
+            .clamp(1, self.part_rows);
+        let is_available = |row: usize| available.contains(start + row);
+        let part = |index: usize, statistics: Option<&mut [RowStatistics]>| {
+            let range: Range<usize> = index * part_rows..rows.min((index + 1) * part_rows);
+            let values = values.slice(range.start * dim..range.end * dim);
+            self.part(range.start, values, &is_available, statistics)
+        };
+        answer.statistics.clear();
+        let parts: Vec<Part> = match question {
+            Question::RowStatistics => {
+                let none = bytemuck::Zeroable::zeroed();
+                answer.statistics.resize(rows, none);
+                let statistics = answer.statistics.par_chunks_mut(part_rows).enumerate();
+                statistics
+                    .map(|(index, out)| part(index, Some(out)))
+                    .collect()
+            }
+            Question::ClassCandidates { .. } => (0..rows.div_ceil(part_rows))
+                .into_par_iter()
+                .map(|index| part(index, None))
+                .collect(),
+        };
+        (answer.start, answer.rows, answer.overflow) = (start, rows, false);
+        answer.nonfinite.clear();
+        answer.candidates.clear();
+        for part in &parts {
+            answer
+                .nonfinite
+                .extend(part.nonfinite.iter().map(|row| start + row));
+            answer.candidates.extend_from_slice(&part.candidates);
+        }
+        self.ready = Some(answer);
+        Ok(rows)
+    }
+
+    fn collect(&mut self, answer: &mut Answer) -> Result<()> {
+        std::mem::swap(answer, self.ready.get_or_insert_default());
+        Ok(())
+    }
+
+    fn discard(&mut self) {}
+}

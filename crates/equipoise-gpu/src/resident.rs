@@ -1,0 +1,205 @@
+//! Pools that stay on the device.
+
+use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
+use wgpu::{Buffer, BufferUsages};
+
+use crate::kernels::logits::Values;
+use crate::scorer::bytes_of_values;
+use crate::upload::Upload;
+use crate::{GpuEngine, GpuError};
+
+/// Bytes sent at a time.
+const PIECE: usize = 64 << 20;
+
+/// Consecutive rows on the device, as many as a binding holds.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// First row of the pool.
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    pub(crate) half: bool,
+    /// Rows may be bound from multiples of it on.
+    pub(crate) alignment: usize,
+    pub(crate) values: Buffer,
+    pub(crate) norms: Buffer,
+}
+
+/// The part that holds `row`.
+pub(crate) fn find(parts: &[Part], row: usize) -> &Part {
+    let after = parts.partition_point(|part| part.start <= row);
+    &parts[after.max(1) - 1]
+}
+
+/// A pool's embeddings in a device's memory, sent once, for any number of heads and strategies: an
+/// [`Engine`] for that pool. Other pools are streamed, as by the engine it was made from.
+pub struct ResidentPool<'a> {
+    engine: &'a GpuEngine,
+    pool: &'a dyn Pool,
+    parts: Vec<Part>,
+}
+
+impl<'a> ResidentPool<'a> {
+    /// Sends `pool` to `engine`'s device. `progress` is called with the rows sent since the last call.
+    ///
+    /// # Errors
+    /// [`equipoise_core::Error::OutOfMemory`] where it does not fit, others where the pool or the
+    /// device fails.
+    pub fn new(
+        engine: &'a GpuEngine,
+        pool: &'a dyn Pool,
+        progress: &dyn Fn(u64),
+    ) -> equipoise_core::Result<Self> {
+        let mut resident = Self {
+            engine,
+            pool,
+            parts: Vec::new(),
+        };
+        let mut upload = Upload::default();
+        let mut start = 0;
+        while start < pool.rows() {
+            let part = resident.send(start, &mut upload, progress)?;
+            start += part.rows;
+            resident.parts.push(part);
+        }
+        Ok(resident)
+    }
+
+    /// Bytes of device memory that a pool takes.
+    pub fn bytes(pool: &dyn Pool) -> equipoise_core::Result<u64> {
+        if pool.rows() == 0 {
+            return Ok(0);
+        }
+        let (_, half) = bytes_of_values(pool.chunk(0, 1)?.values);
+        let width = if half { 2 } else { 4 };
+        Ok(pool.rows() as u64 * (pool.dim() as u64 * width + 4))
+    }
+
+    /// Makes the part that begins at `start`.
+    fn send(
+        &self,
+        start: usize,
+        upload: &mut Upload,
+        progress: &dyn Fn(u64),
+    ) -> equipoise_core::Result<Part> {
+        let (engine, pool) = (self.engine, self.pool);
+        let (_, half) = bytes_of_values(pool.chunk(start, 1)?.values);
+        let row = pool.dim() as u64 * if half { 2 } else { 4 };
+        // A whole number of uploads of at least 128 rows: aligned for every device, dimension and type.
+        let least = engine
+            .context
+            .device
+            .limits()
+            .min_storage_buffer_offset_alignment;
+        let alignment = (u64::from(least) / gcd(u64::from(least), row)) as usize;
+        let whole = |rows: usize| rows / alignment.max(2) * alignment.max(2);
+        let fits = whole((engine.sizes.binding / row) as usize);
+        if fits == 0 {
+            let error = GpuError::TooLarge {
+                what: format!("{alignment} embeddings of {} numbers", pool.dim()),
+                needed: row * alignment as u64,
+                limit: engine.sizes.binding,
+            };
+            return Err(error.on(&engine.name));
+        }
+        let rows = fits.min(pool.rows() - start);
+        let made = engine.context.guarded(|| {
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+            Ok(Part {
+                start,
+                rows,
+                half,
+                alignment,
+                values: engine
+                    .context
+                    .buffer("resident embeddings", rows as u64 * row, usage),
+                norms: engine
+                    .context
+                    .buffer("resident norms", 4 * rows as u64, usage),
+            })
+        });
+        let part = made.map_err(|error| error.on(&engine.name))?;
+        let piece = whole(PIECE / row as usize).max(alignment.max(2));
+        let mut sent = 0;
+        while sent < rows {
+            let most = piece.min(rows - sent);
+            sent += self.fill(&part, sent, most, upload)?;
+            progress(most as u64);
+        }
+        self.norms(&part)?;
+        Ok(part)
+    }
+
+    /// Sends `rows` rows of a part from its row `first` on.
+    fn fill(
+        &self,
+        part: &Part,
+        first: usize,
+        rows: usize,
+        upload: &mut Upload,
+    ) -> equipoise_core::Result<usize> {
+        let (engine, dim) = (self.engine, self.pool.dim());
+        let width = if part.half { 2 } else { 4 };
+        let mut bytes = Vec::with_capacity(rows * dim * width);
+        let mut read = 0;
+        // Where the storage breaks, pieces are joined.
+        while read < rows {
+            let start = part.start + first + read;
+            let Chunk { values, .. } = self.pool.chunk(start, rows - read)?;
+            read += values.len() / dim;
+            self.pool.prefetch(part.start + first + read, rows);
+            bytes.extend_from_slice(bytes_of_values(values).0);
+        }
+        let context = &engine.context;
+        let sent = context.guarded(|| {
+            let mut encoder = context.encoder("resident embeddings");
+            let offset = (first * dim * width) as u64;
+            upload.record_at(context, &mut encoder, &bytes, &part.values, offset)?;
+            let submission = context.queue.submit([encoder.finish()]);
+            context.wait(Some(submission))
+        });
+        sent.map_err(|error| error.on(&engine.name))?;
+        Ok(rows)
+    }
+
+    fn norms(&self, part: &Part) -> equipoise_core::Result<()> {
+        let (engine, context) = (self.engine, &self.engine.context);
+        let done = context.guarded(|| {
+            let mut encoder = context.encoder("resident norms");
+            let values = Values {
+                rows: part.rows as u32,
+                dim: self.pool.dim() as u32,
+                half: part.half,
+                buffer: &part.values,
+                offset: 0,
+            };
+            let (kernel, groups) = (&engine.kernels.row_norms, engine.sizes.groups);
+            kernel.record(context, &mut encoder, values, groups, &part.norms);
+            let submission = context.queue.submit([encoder.finish()]);
+            context.wait(Some(submission))
+        });
+        done.map_err(|error| error.on(&engine.name))
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    match b {
+        0 => a,
+        _ => gcd(b, a % b),
+    }
+}
+
+impl Engine for ResidentPool<'_> {
+    fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        let same = std::ptr::addr_eq(pool, self.pool);
+        let parts = (same && !self.parts.is_empty()).then_some(self.parts.as_slice());
+        self.engine.new_scorer(head, pool, parts)
+    }
+}

@@ -1,0 +1,498 @@
+//! A scorer on a device: blocks of rows, several in flight.
+//!
+//! A block has memory of its own (a [`Slot`]) for what the host writes and reads, so that the next
+//! can be sent while it is scored and the last one's answer is used. What only the device sees, the
+//! logits, is shared: its commands run in order.
+
+use std::collections::VecDeque;
+
+use bytemuck::{cast_slice, cast_slice_mut, pod_read_unaligned};
+use equipoise_core::engine::{Answer, NONFINITE, Precision, Question, Tolerance};
+use equipoise_core::{
+    Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer, Values as HostValues,
+};
+use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
+
+use crate::device::{Growing, Mapping, unreadable};
+use crate::head::HeadBuffers;
+use crate::kernels::class_candidates::{Lists, list_bytes};
+use crate::kernels::logits::{Logits, Values};
+use crate::kernels::row_statistics::Rows;
+use crate::plan::Plan;
+use crate::resident::{Part, find};
+use crate::upload::Upload;
+use crate::{GpuEngine, GpuError};
+
+/// Blocks in flight: one is sent, one is scored, one's answer is used.
+const DEPTH: usize = 3;
+
+/// Candidates that come back with their number; more take another round trip.
+const PREFIX: usize = 1 << 16;
+
+/// The class of a list entry that says that its row holds a NaN or an infinity.
+const NONFINITE_ROW: u32 = equipoise_shaders::class_candidates::NONFINITE_ROW;
+
+pub(crate) struct GpuScorer<'a> {
+    engine: &'a GpuEngine,
+    pool: &'a dyn Pool,
+    classes: usize,
+    dim: usize,
+    tolerance: Tolerance,
+    plan: Plan,
+    head: HeadBuffers,
+    /// The pool's parts on the device; without them it is streamed.
+    resident: Option<&'a [Part]>,
+    logits: Growing,
+    /// Slots of no block.
+    free: Vec<Slot>,
+    flying: VecDeque<Flying>,
+}
+
+/// The memory of one block.
+#[derive(Debug)]
+struct Slot {
+    upload: Upload,
+    values: Growing,
+    norms: Growing,
+    available: Growing,
+    thresholds: Growing,
+    /// Statistics, or the list of candidates.
+    results: Growing,
+    /// What the host reads of them.
+    readback: Growing,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            upload: Upload::default(),
+            values: Growing::storage("embeddings"),
+            norms: Growing::storage("norms"),
+            available: Growing::storage("available rows"),
+            thresholds: Growing::storage("thresholds"),
+            results: Growing::storage("results"),
+            readback: Growing::staging("results"),
+        }
+    }
+}
+
+/// A block whose commands are submitted.
+struct Flying {
+    slot: Slot,
+    start: usize,
+    rows: usize,
+    /// Candidates that the list holds; `None` where statistics were asked for.
+    capacity: Option<usize>,
+    readback: Buffer,
+    bytes: u64,
+    mapping: Mapping,
+    submission: SubmissionIndex,
+}
+
+/// The rows of a block.
+struct Block<'p> {
+    /// First row of the pool; rows before `wanted` are there for the sake of alignment.
+    start: usize,
+    wanted: usize,
+    rows: usize,
+    from: From<'p>,
+}
+
+/// Where they are.
+enum From<'p> {
+    Host(HostValues<'p>),
+    Device { part: &'p Part, first: usize },
+}
+
+impl<'a> GpuScorer<'a> {
+    pub(crate) fn new(
+        engine: &'a GpuEngine,
+        head: &Head,
+        pool: &'a dyn Pool,
+        plan: Plan,
+        buffers: HeadBuffers,
+        resident: Option<&'a [Part]>,
+    ) -> Self {
+        Self {
+            engine,
+            pool,
+            classes: head.classes(),
+            dim: head.dim(),
+            tolerance: Tolerance::new(head, Logits::error(head.dim())),
+            plan,
+            head: buffers,
+            resident,
+            logits: Growing::storage("logits"),
+            free: Vec::new(),
+            flying: VecDeque::new(),
+        }
+    }
+
+    /// The block of at most `rows` rows from `start` on.
+    fn block(&self, start: usize, rows: usize) -> equipoise_core::Result<Block<'a>> {
+        let rows = rows.min(self.max_rows());
+        if let Some(parts) = self.resident {
+            let part = find(parts, start);
+            let within = start - part.start;
+            let first = within - within % part.alignment;
+            let rows = (rows + within - first).min(part.rows - first);
+            return Ok(Block {
+                start: part.start + first,
+                wanted: start,
+                // Aligned rows may make it one row too long for the device: never by more than
+                // `max_rows` allows for.
+                rows: rows.min(self.most_rows()),
+                from: From::Device { part, first },
+            });
+        }
+        let Chunk { values, .. } = self.pool.chunk(start, rows)?;
+        let rows = values.len() / self.dim;
+        self.pool.prefetch(start + rows, rows * DEPTH);
+        Ok(Block {
+            start,
+            wanted: start,
+            rows,
+            from: From::Host(values),
+        })
+    }
+
+    /// Most rows that a block's memory is for.
+    fn most_rows(&self) -> usize {
+        let alignment = self
+            .resident
+            .into_iter()
+            .flatten()
+            .map(|part| part.alignment);
+        self.plan.max_rows.max(2 * alignment.max().unwrap_or(0))
+    }
+
+    /// Records and submits a block's commands.
+    fn send(
+        &mut self,
+        mut slot: Slot,
+        block: &Block<'_>,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<Flying, GpuError> {
+        let engine = self.engine;
+        let context = &engine.context;
+        let mut encoder = context.encoder("block");
+        let (values, norms, first_norm) = place(engine, self.dim, block, &mut slot, &mut encoder)?;
+        let bytes = 4 * values.rows as u64 * self.classes as u64;
+        let logits = self.logits.at_least(context, bytes).clone();
+        for slice in &self.head.head {
+            let classes = self.classes as u32;
+            let kernel = &engine.kernels.logits;
+            kernel.record(
+                context,
+                &mut encoder,
+                slice,
+                values.borrow(),
+                classes,
+                &logits,
+            );
+        }
+        let bits = bits(block, available);
+        let mask = slot
+            .available
+            .at_least(context, 4 * bits.len() as u64)
+            .clone();
+        context.write(&mask, cast_slice(&bits));
+        let rows = Rows {
+            rows: block.rows as u32,
+            classes: self.classes as u32,
+            groups: engine.sizes.groups,
+            tolerance: self.tolerance,
+            logits: &logits,
+            norms: &norms,
+            first_norm,
+            available: &mask,
+        };
+        let (capacity, bytes) = self.ask(&mut slot, &mut encoder, rows, question);
+        let results = slot.results.at_least(context, bytes).clone();
+        let readback = slot.readback.at_least(context, bytes).clone();
+        encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
+        let submission = context.queue.submit([encoder.finish()]);
+        Ok(Flying {
+            slot,
+            start: block.start,
+            rows: block.rows,
+            capacity,
+            mapping: context.map(&readback, bytes, MapMode::Read),
+            readback,
+            bytes,
+            submission,
+        })
+    }
+
+    /// Records the row kernel; returns the list's capacity, and the bytes of the results to read.
+    fn ask(
+        &self,
+        slot: &mut Slot,
+        encoder: &mut CommandEncoder,
+        rows: Rows<'_>,
+        question: Question<'_>,
+    ) -> (Option<usize>, u64) {
+        let (context, kernels) = (&self.engine.context, &self.engine.kernels);
+        match question {
+            Question::RowStatistics => {
+                let bytes = u64::from(rows.rows) * size_of::<RowStatistics>() as u64;
+                let results = slot.results.at_least(context, bytes).clone();
+                for slice in &self.head.scales {
+                    let kernel = &kernels.row_statistics;
+                    kernel.record(context, encoder, slice, rows, &results);
+                }
+                (None, bytes)
+            }
+            Question::ClassCandidates { thresholds } => {
+                let most = self.plan.capacity.min(rows.rows as usize * self.classes);
+                let found = slot.results.at_least(context, list_bytes(most)).clone();
+                let bytes = size_of_val(thresholds) as u64;
+                let limits = slot.thresholds.at_least(context, bytes).clone();
+                context.write(&limits, cast_slice(thresholds));
+                encoder.clear_buffer(&found, 0, Some(4));
+                let lists = Lists {
+                    thresholds: &limits,
+                    found: &found,
+                    capacity: most as u32,
+                };
+                for slice in &self.head.scales {
+                    let kernel = &kernels.class_candidates;
+                    kernel.record(context, encoder, slice, rows, lists);
+                }
+                (Some(most), list_bytes(most.min(PREFIX)))
+            }
+        }
+    }
+
+    /// Waits for a block and reads what came of it.
+    fn receive(&self, flying: Flying, answer: &mut Answer) -> Result<Slot, GpuError> {
+        let context = &self.engine.context;
+        let Flying {
+            mut slot,
+            start,
+            rows,
+            capacity,
+            readback,
+            bytes,
+            mapping,
+            submission,
+        } = flying;
+        mapping.finish(context, Some(submission))?;
+        (answer.start, answer.rows, answer.overflow) = (start, rows, false);
+        answer.nonfinite.clear();
+        answer.statistics.clear();
+        answer.candidates.clear();
+        let Some(capacity) = capacity else {
+            let none = bytemuck::Zeroable::zeroed();
+            answer.statistics.resize(rows, none);
+            copy_out(&readback, 0, bytes, cast_slice_mut(&mut answer.statistics))?;
+            let rows = answer.statistics.iter().enumerate();
+            let bad = rows.filter(|(_, row)| row.tolerance == NONFINITE);
+            answer.nonfinite.extend(bad.map(|(index, _)| start + index));
+            readback.unmap();
+            return Ok(slot);
+        };
+        let mut count = [0u8; 4];
+        copy_out(&readback, 0, bytes, &mut count)?;
+        let found = pod_read_unaligned::<u32>(&count) as usize;
+        if found > capacity {
+            readback.unmap();
+            answer.overflow = true;
+            return Ok(slot);
+        }
+        answer
+            .candidates
+            .resize(found, bytemuck::Zeroable::zeroed());
+        if list_bytes(found) <= bytes {
+            copy_out(&readback, 4, bytes, cast_slice_mut(&mut answer.candidates))?;
+            readback.unmap();
+        } else {
+            readback.unmap();
+            self.read_rest(&mut slot, &mut answer.candidates)?;
+        }
+        answer.candidates.retain(|candidate| {
+            let bad = candidate.class == NONFINITE_ROW;
+            if bad {
+                answer.nonfinite.push(start + candidate.row as usize);
+            }
+            !bad
+        });
+        answer.nonfinite.sort_unstable();
+        Ok(slot)
+    }
+
+    /// Reads a list that is longer than what came back at first.
+    fn read_rest(&self, slot: &mut Slot, out: &mut [Candidate]) -> Result<(), GpuError> {
+        let context = &self.engine.context;
+        let bytes = list_bytes(out.len());
+        let results = slot.results.at_least(context, bytes).clone();
+        let readback = slot.readback.at_least(context, bytes).clone();
+        let mut encoder = context.encoder("read candidates");
+        encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
+        let submission = context.queue.submit([encoder.finish()]);
+        let mapping = context.map(&readback, bytes, MapMode::Read);
+        mapping.finish(context, Some(submission))?;
+        copy_out(&readback, 4, bytes, cast_slice_mut(out))?;
+        readback.unmap();
+        Ok(())
+    }
+
+    /// Forgets the memory, of which parts may not have been made.
+    fn failed(&mut self, error: GpuError) -> Error {
+        self.flying.clear();
+        self.free.clear();
+        self.logits = Growing::storage("logits");
+        error.on(&self.engine.name)
+    }
+}
+
+/// [`Values`] that own their handle of the buffer.
+struct Placed {
+    rows: u32,
+    dim: u32,
+    half: bool,
+    buffer: Buffer,
+    offset: u64,
+}
+
+impl Placed {
+    fn borrow(&self) -> Values<'_> {
+        Values {
+            rows: self.rows,
+            dim: self.dim,
+            half: self.half,
+            buffer: &self.buffer,
+            offset: self.offset,
+        }
+    }
+}
+
+/// Where a block's embeddings and norms are; both are recorded for those that are not there yet.
+fn place(
+    engine: &GpuEngine,
+    dim: usize,
+    block: &Block<'_>,
+    slot: &mut Slot,
+    encoder: &mut CommandEncoder,
+) -> Result<(Placed, Buffer, u32), GpuError> {
+    let context = &engine.context;
+    let placed = |half, buffer: &Buffer, offset| Placed {
+        rows: block.rows as u32,
+        dim: dim as u32,
+        half,
+        buffer: buffer.clone(),
+        offset,
+    };
+    match block.from {
+        From::Device { part, first } => {
+            let width = if part.half { 2 } else { 4 };
+            let offset = first as u64 * dim as u64 * width;
+            let values = placed(part.half, &part.values, offset);
+            Ok((values, part.norms.clone(), first as u32))
+        }
+        From::Host(values) => {
+            let (bytes, half) = bytes_of_values(values);
+            let buffer = slot.values.at_least(context, bytes.len() as u64).clone();
+            slot.upload.record(context, encoder, bytes, &buffer)?;
+            let values = placed(half, &buffer, 0);
+            let norms = slot.norms.at_least(context, 4 * block.rows as u64).clone();
+            let (kernel, groups) = (&engine.kernels.row_norms, engine.sizes.groups);
+            kernel.record(context, encoder, values.borrow(), groups, &norms);
+            Ok((values, norms, 0))
+        }
+    }
+}
+
+/// Embeddings as they are stored, and whether they are f16.
+pub(crate) fn bytes_of_values(values: HostValues<'_>) -> (&[u8], bool) {
+    match values {
+        HostValues::F32(values) => (cast_slice(values), false),
+        HostValues::F16(values) => (cast_slice(values), true),
+    }
+}
+
+/// A bit a row: whether it is wanted and available.
+fn bits(block: &Block<'_>, available: &RowSet) -> Vec<u32> {
+    let mut bits = vec![0u32; block.rows.div_ceil(32)];
+    for index in block.wanted - block.start..block.rows {
+        if available.contains(block.start + index) {
+            bits[index / 32] |= 1 << (index % 32);
+        }
+    }
+    bits
+}
+
+/// Copies mapped bytes, of which there are `mapped`, from `offset` on.
+fn copy_out(buffer: &Buffer, offset: usize, mapped: u64, out: &mut [u8]) -> Result<(), GpuError> {
+    let view = buffer
+        .get_mapped_range(..mapped)
+        .map_err(|_| unreadable())?;
+    out.copy_from_slice(&view[offset..offset + out.len()]);
+    Ok(())
+}
+
+impl Scorer for GpuScorer<'_> {
+    fn max_rows(&self) -> usize {
+        self.plan.max_rows
+    }
+
+    fn depth(&self) -> usize {
+        DEPTH
+    }
+
+    fn precision(&self) -> Precision {
+        // WGSL's accuracies: operations are correctly rounded, in either direction, and exp is
+        // within 3 + 2|x| ULP.
+        Precision {
+            unit: 1.0 / f64::from(1 << 23),
+            exp_constant: 3.0,
+            exp_slope: 2.0,
+        }
+    }
+
+    fn submit(
+        &mut self,
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> equipoise_core::Result<usize> {
+        if let Question::ClassCandidates { thresholds } = question
+            && thresholds.len() != self.classes
+        {
+            return Err(Error::Shape {
+                what: "thresholds".into(),
+                expected: self.classes.to_string(),
+                found: thresholds.len().to_string(),
+            });
+        }
+        let block = self.block(start, rows)?;
+        let slot = self.free.pop().unwrap_or_else(Slot::new);
+        let context = &self.engine.context;
+        let sent = context.guarded(|| self.send(slot, &block, available, question));
+        let flying = sent.map_err(|error| self.failed(error))?;
+        self.flying.push_back(flying);
+        Ok(block.start + block.rows - start)
+    }
+
+    fn collect(&mut self, answer: &mut Answer) -> equipoise_core::Result<()> {
+        let Some(flying) = self.flying.pop_front() else {
+            *answer = Answer::default();
+            return Ok(());
+        };
+        let context = &self.engine.context;
+        let received = context.guarded(|| self.receive(flying, answer));
+        let slot = received.map_err(|error| self.failed(error))?;
+        self.free.push(slot);
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        let mut answer = Answer::default();
+        while !self.flying.is_empty() {
+            // A failure empties it.
+            let _ = self.collect(&mut answer);
+        }
+    }
+}
