@@ -22,9 +22,10 @@ pub(crate) fn table(kernels: &[Kernel]) -> String {
     );
     let mut done = Vec::new();
     for kernel in kernels {
-        if !done.contains(&kernel.name) {
-            done.push(kernel.name);
-            constants(&mut out, kernel);
+        let module = module_name(kernel);
+        if !done.contains(&module) {
+            constants(&mut out, kernel, &module);
+            done.push(module);
         }
     }
     layouts(&mut out, kernels);
@@ -36,11 +37,23 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
+/// The parts of a name that are not empty, joined.
+fn joined(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join("_")
+}
+
 fn constant_name(kernel: &Kernel) -> String {
-    match kernel.variant {
-        "" => kernel.name.to_uppercase(),
-        variant => format!("{}_{}", kernel.name, variant).to_uppercase(),
-    }
+    joined(&[kernel.name, kernel.file, kernel.variant]).to_uppercase()
+}
+
+/// Where the constants go: they are those of a file.
+fn module_name(kernel: &Kernel) -> String {
+    joined(&[kernel.name, kernel.file])
 }
 
 fn shader(out: &mut String, kernel: &Kernel, name: &str) {
@@ -59,24 +72,36 @@ fn shader(out: &mut String, kernel: &Kernel, name: &str) {
             inner.size(kernel.module.to_ctx()).next_multiple_of(16)
         })
         .sum();
-    let (kernel_name, variant, source) = (kernel.name, kernel.variant, &kernel.source);
+    let (kernel_name, source) = (kernel.name, &kernel.source);
+    let variant = joined(&[kernel.file, kernel.variant]);
     let (entry_name, size) = (&entry.name, entry.workgroup_size);
+    let features: Vec<String> = kernel
+        .features
+        .iter()
+        .map(|name| format!("Feature::{name}"))
+        .collect();
+    let features = features.join(", ");
+    // naga's HLSL writer has no cooperative matrices: it panics.
+    let backends = match kernel.features.contains(&"Matrices") {
+        true => "&[Backend::Vulkan, Backend::Metal]",
+        false => "Backend::ALL",
+    };
     write!(
         out,
         "/// Kernel `{kernel_name}` {variant}\npub const {name}: Shader = Shader {{\n\
          kernel: {kernel_name:?}, variant: {variant:?}, source: {source:?},\n\
          entry: {entry_name:?}, workgroup_size: {size:?}, workgroup_bytes: {workgroup},\n\
-         storage_buffers: {storage}, backends: Backend::ALL }};\n"
+         storage_buffers: {storage}, features: &[{features}],\n\
+         backends: {backends} }};\n"
     )
     .expect("a String can be written");
 }
 
 /// The kernel's named numbers, so that the host need not repeat them.
-fn constants(out: &mut String, kernel: &Kernel) {
-    let name = kernel.name;
+fn constants(out: &mut String, kernel: &Kernel, module: &str) {
     line(
         out,
-        &format!("/// Constants of kernel `{name}`.\npub mod {name} {{"),
+        &format!("/// Constants of `{module}`.\npub mod {module} {{"),
     );
     for (_, constant) in kernel.module.constants.iter() {
         let (Some(name), Expression::Literal(literal)) = (

@@ -27,6 +27,17 @@ impl Backend {
     pub const ALL: &[Backend] = &[Backend::Vulkan, Backend::Metal, Backend::Dx12];
 }
 
+/// What a shader needs of a device beyond what every device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// `enable f16`.
+    F16,
+    /// Subgroup built-ins.
+    Subgroups,
+    /// `enable wgpu_cooperative_matrix`.
+    Matrices,
+}
+
 /// A validated compute shader with one entry point.
 #[derive(Debug, Clone, Copy)]
 pub struct Shader {
@@ -44,6 +55,8 @@ pub struct Shader {
     pub workgroup_bytes: u32,
     /// Storage buffers bound.
     pub storage_buffers: u32,
+    /// What the device must have.
+    pub features: &'static [Feature],
     /// Where the variant can run. Every kernel has one that runs everywhere.
     pub backends: &'static [Backend],
 }

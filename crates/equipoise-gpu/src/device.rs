@@ -102,7 +102,7 @@ impl Context {
     }
 
     /// Waits for everything submitted.
-    fn wait(&self) -> Result<(), GpuError> {
+    pub(crate) fn wait(&self) -> Result<(), GpuError> {
         // wgpu panics here where the device is lost; a lost device is an error of ours.
         let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
         let lost = |_| GpuError::Failed {

@@ -8,9 +8,10 @@ use wgpu::{Buffer, CommandEncoder};
 
 use crate::device::{Context, Growing};
 use crate::head::HeadBuffers;
+use crate::kernels::Kernels;
 use crate::kernels::class_candidates::Lists;
+use crate::kernels::logits::{Arguments, Facts, LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::kernels::row_statistics::Rows;
-use crate::kernels::{Kernels, logits};
 use crate::plan::{Plan, Sizes};
 use crate::{Gpu, GpuError};
 
@@ -58,13 +59,31 @@ impl GpuEngine {
     ) -> Result<Self, GpuError> {
         let name = adapter.get_info().name;
         ALL.iter()
+            .filter(|shader| shader.features.is_empty())
             .try_for_each(|shader| check_limits(&name, &device.limits(), shader))?;
+        let facts = Facts::of(&adapter, &device);
         let context = Context { device, queue };
         Ok(Self {
-            kernels: Kernels::new(&context)?,
+            kernels: Kernels::new(&context, facts, &LogitsChoice::from_env())?,
             name,
             context,
             sizes,
+        })
+    }
+}
+
+impl GpuEngine {
+    /// The path of f32 arithmetic, which [`Scorer::precision`] covers; its weights are the same
+    /// for both storages.
+    fn logits_path(&self, head: &Head, rows: usize, storage: Storage) -> Result<Path, GpuError> {
+        self.kernels.logits.path(Request {
+            head,
+            storage,
+            rows,
+            most: LogitBound {
+                gamma: f64::INFINITY,
+                flushed: f32::MIN_POSITIVE.into(),
+            },
         })
     }
 }
@@ -120,14 +139,21 @@ impl Engine for GpuEngine {
     }
 
     fn scorer(&self, head: &Head) -> equipoise_core::Result<Box<dyn Scorer + '_>> {
-        let made = Plan::new(head, &self.sizes)
-            .and_then(|plan| Ok((plan, HeadBuffers::new(&self.context, head, &plan)?)));
-        let (plan, buffers) = made.map_err(|error| error.on(&self.name))?;
+        let made = Plan::new(head, &self.sizes).and_then(|plan| {
+            let paths = [Storage::F32, Storage::F16]
+                .map(|storage| self.logits_path(head, plan.max_rows, storage));
+            let [f32, f16] = paths;
+            let paths = [f32?, f16?];
+            let buffers = HeadBuffers::new(&self.context, head, &plan, &paths[0])?;
+            Ok((plan, paths, buffers))
+        });
+        let (plan, paths, buffers) = made.map_err(|error| error.on(&self.name))?;
         Ok(Box::new(GpuScorer {
             engine: self,
             classes: head.classes(),
             dim: head.dim(),
             plan,
+            paths,
             head: buffers,
             memory: Memory::new(),
         }))
@@ -167,6 +193,8 @@ struct GpuScorer<'a> {
     classes: usize,
     dim: usize,
     plan: Plan,
+    /// For f32 and f16 embeddings.
+    paths: [Path; 2],
     head: HeadBuffers,
     memory: Memory,
 }
@@ -206,9 +234,10 @@ impl GpuScorer<'_> {
     /// Sends the block and records its logits.
     fn score(&mut self, block: Block<'_>, encoder: &mut CommandEncoder) -> Scored {
         let context = &self.engine.context;
-        let (bytes, half): (&[u8], bool) = match block.values {
-            Values::F32(values) => (cast_slice(values), false),
-            Values::F16(values) => (cast_slice(values), true),
+        let [f32, f16] = &self.paths;
+        let (bytes, path): (&[u8], &Path) = match block.values {
+            Values::F32(values) => (cast_slice(values), f32),
+            Values::F16(values) => (cast_slice(values), f16),
         };
         let rows = block.rows();
         let values = self.memory.values.at_least(context, bytes.len() as u64);
@@ -217,19 +246,15 @@ impl GpuScorer<'_> {
         context.write(tolerances, cast_slice(block.tolerance));
         let bytes = 4 * rows as u64 * self.classes as u64;
         let logits = self.memory.logits.at_least(context, bytes);
-        let arguments = logits::Arguments {
+        let arguments = Arguments {
             rows: rows as u32,
             dim: self.dim as u32,
             classes: self.classes as u32,
-            half,
             values,
             logits,
         };
-        for slice in &self.head.head {
-            self.engine
-                .kernels
-                .logits
-                .record(context, encoder, slice, arguments);
+        for weights in &self.head.head {
+            path.record(context, encoder, weights, arguments);
         }
         Scored {
             logits: logits.clone(),

@@ -11,10 +11,13 @@ mod error;
 mod head;
 mod kernels;
 mod plan;
+mod timer;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
 pub use engine::GpuEngine;
 pub use error::GpuError;
+pub use kernels::logits::{LogitBound, LogitsChoice, Measured, Storage, logits_variants};
 pub use plan::Sizes;
+pub use timer::Timer;
 
 pub use wgpu;

@@ -33,10 +33,15 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    pub(crate) fn new(context: &Context) -> Result<Self, GpuError> {
+    pub(crate) fn new(
+        context: &Context,
+        facts: logits::Facts,
+        choice: &logits::LogitsChoice,
+    ) -> Result<Self, GpuError> {
+        let logits = logits::Logits::new(context, facts, choice, logits::Cache::of_user())?;
         context.guarded(|| {
             Ok(Self {
-                logits: logits::Logits::new(context),
+                logits,
                 row_statistics: row_statistics::RowStatistics::new(context),
                 class_candidates: class_candidates::ClassCandidates::new(context),
             })
@@ -44,23 +49,42 @@ impl Kernels {
     }
 }
 
+/// Which checks a shader is compiled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    /// Indices are clamped and loops bounded.
+    Full,
+    /// None: tests prove that indices stay within the bindings and that loops end.
+    Proven,
+}
+
 /// A compiled shader.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
 }
 
 impl Kernel {
-    fn new(context: &Context, shader: &Shader) -> Self {
+    fn new(context: &Context, shader: &Shader, checks: Checks) -> Self {
         let label = format!("{} {}", shader.kernel, shader.variant);
         let label = label.trim_end().to_owned();
-        let module = context
-            .device
-            .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(&label),
-                source: wgpu::ShaderSource::Wgsl(shader.source.into()),
-            });
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+        };
+        let device = &context.device;
+        let module = match checks {
+            Checks::Full => device.create_shader_module(descriptor),
+            // SAFETY: who says `Proven` has tests that run the shader between guarded zones at awkward
+            // sizes; its loops count up to a parameter.
+            Checks::Proven => unsafe {
+                device.create_shader_module_trusted(
+                    descriptor,
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            },
+        };
         let pipeline = context
             .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

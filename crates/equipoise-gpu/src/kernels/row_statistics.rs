@@ -4,7 +4,7 @@ use bytemuck::bytes_of;
 use equipoise_shaders::{ROW_STATISTICS, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
-use super::{Kernel, first_bytes, group_per_row};
+use super::{Checks, Kernel, first_bytes, group_per_row};
 use crate::device::Context;
 use crate::head::ScaleSlice;
 
@@ -54,7 +54,7 @@ impl Rows<'_> {
 impl RowStatistics {
     pub(crate) fn new(context: &Context) -> Self {
         Self {
-            kernel: Kernel::new(context, &ROW_STATISTICS),
+            kernel: Kernel::new(context, &ROW_STATISTICS, Checks::Full),
         }
     }
 

@@ -8,16 +8,17 @@ use std::path::Path;
 use equipoise_core::{Candidate, RowStatistics};
 use equipoise_shaders::{ALL, struct_layout};
 
-/// Stems of the files in `folder`, relative to this crate, with `extension`.
+/// Stems of the files in `folder`, relative to this crate, with `extension`, and names of the folders
+/// that hold the variants of one kernel.
 fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("a readable folder").path());
     entries
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|found| found == extension))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .filter(|stem| stem != "mod")
+        .filter(|stem| stem != "mod" && stem != "import")
         .collect()
 }
 

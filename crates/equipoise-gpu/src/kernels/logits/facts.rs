@@ -1,0 +1,58 @@
+//! What the choice of a variant depends on.
+
+use wgpu::{Backend, CooperativeMatrixProperties, DeviceType, Features};
+
+use super::choice::Request;
+
+/// What there is to know of an open device.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// Whether it is software on the CPU.
+    pub(crate) software: bool,
+    pub(crate) backend: Backend,
+    /// Those that the device was opened with.
+    pub(crate) features: Features,
+    pub(crate) workgroup_bytes: u32,
+    /// Fewest lanes of a subgroup.
+    pub(crate) least_subgroup: u32,
+    /// The matrices that its cores multiply.
+    pub(crate) matrices: Vec<CooperativeMatrixProperties>,
+    /// Adapter, driver and backend.
+    identity: String,
+}
+
+impl Facts {
+    pub(crate) fn of(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Self {
+        let info = adapter.get_info();
+        Self {
+            software: info.device_type == DeviceType::Cpu,
+            backend: info.backend,
+            features: device.features(),
+            workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
+            least_subgroup: match info.backend {
+                // wgpu reports what Metal allows; the GPUs that have matrices have 32 lanes.
+                Backend::Metal => 32,
+                _ => info.subgroup_min_size,
+            },
+            matrices: adapter.cooperative_matrix_properties(),
+            identity: format!(
+                "{} | {} {} | {}",
+                info.name, info.driver, info.driver_info, info.backend
+            ),
+        }
+    }
+
+    /// The class of requests that share a choice: sizes up to the same powers of two.
+    pub(super) fn key(&self, request: Request<'_>) -> String {
+        let class = |size: usize| size.next_power_of_two();
+        format!(
+            "{} | {:?} | rows {} dim {} classes {} | within {}",
+            self.identity,
+            request.storage,
+            class(request.rows),
+            class(request.head.dim()),
+            class(request.head.classes()),
+            request.most,
+        )
+    }
+}
