@@ -14,7 +14,12 @@ struct Line {
     imports: &'static [&'static str],
     /// What a device must have, in the words of `Feature` in `lib.rs`.
     features: &'static [&'static str],
+    /// Where it runs, in the words of `Backend` in `lib.rs`.
+    backends: &'static [&'static str],
 }
+
+/// Every backend.
+const ANYWHERE: &[&str] = &["Vulkan", "Metal", "Dx12"];
 
 /// A kernel that runs everywhere.
 const fn plain(
@@ -29,15 +34,51 @@ const fn plain(
         variant,
         imports,
         features: &[],
+        backends: ANYWHERE,
+    }
+}
+
+/// A variant of `logits` for matrix cores. naga's HLSL writer has no matrices: it panics.
+const fn cores(
+    file: &'static str,
+    variant: &'static str,
+    imports: &'static [&'static str],
+    backends: &'static [&'static str],
+) -> Line {
+    Line {
+        name: "logits",
+        file,
+        variant,
+        imports,
+        features: &["F16", "Matrices"],
+        backends,
     }
 }
 
 /// Kernels, in the order of the table.
 const KERNELS: &[Line] = &[
-    plain("logits", "small", "f32", &["logits", "values_f32"]),
-    plain("logits", "small", "f16", &["logits", "values_f16"]),
-    plain("logits", "large", "f32", &["logits", "values_f32"]),
-    plain("logits", "large", "f16", &["logits", "values_f16"]),
+    plain("logits", "small", "f32", &["logits", "lanes", "values_f32"]),
+    plain("logits", "small", "f16", &["logits", "lanes", "values_f16"]),
+    plain("logits", "large", "f32", &["logits", "lanes", "values_f32"]),
+    plain("logits", "large", "f16", &["logits", "lanes", "values_f16"]),
+    cores(
+        "matrix_split",
+        "16",
+        &["matrix_16", "logits", "matrix"],
+        &["Vulkan"],
+    ),
+    cores(
+        "matrix",
+        "16",
+        &["matrix_16", "logits", "matrix"],
+        &["Vulkan"],
+    ),
+    cores(
+        "matrix",
+        "8",
+        &["matrix_8", "logits", "matrix"],
+        &["Vulkan", "Metal"],
+    ),
     plain("row_statistics", "", "", &["row"]),
     plain("class_candidates", "", "", &["row"]),
 ];
@@ -48,6 +89,7 @@ pub(crate) struct Kernel {
     pub(crate) file: &'static str,
     pub(crate) variant: &'static str,
     pub(crate) features: &'static [&'static str],
+    pub(crate) backends: &'static [&'static str],
     pub(crate) source: String,
     pub(crate) module: naga::Module,
 }
@@ -68,6 +110,7 @@ impl Line {
             file: self.file,
             variant: self.variant,
             features: self.features,
+            backends: self.backends,
             module: source.validated(capabilities(self.features))?,
             source: source.text,
         })
@@ -78,7 +121,6 @@ impl Line {
 fn capabilities(features: &[&str]) -> Capabilities {
     let needed = features.iter().map(|feature| match *feature {
         "F16" => Capabilities::SHADER_FLOAT16,
-        "Subgroups" => Capabilities::SUBGROUP,
         "Matrices" => Capabilities::COOPERATIVE_MATRIX,
         other => panic!("no feature is called {other}"),
     });

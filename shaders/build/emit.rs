@@ -20,13 +20,8 @@ pub(crate) fn table(kernels: &[Kernel]) -> String {
         &mut out,
         &format!("pub const ALL: &[&Shader] = &[{}];", names.join(", ")),
     );
-    let mut done = Vec::new();
     for kernel in kernels {
-        let module = module_name(kernel);
-        if !done.contains(&module) {
-            constants(&mut out, kernel, &module);
-            done.push(module);
-        }
+        constants(&mut out, kernel);
     }
     layouts(&mut out, kernels);
     out
@@ -51,11 +46,6 @@ fn constant_name(kernel: &Kernel) -> String {
     joined(&[kernel.name, kernel.file, kernel.variant]).to_uppercase()
 }
 
-/// Where the constants go: they are those of a file.
-fn module_name(kernel: &Kernel) -> String {
-    joined(&[kernel.name, kernel.file])
-}
-
 fn shader(out: &mut String, kernel: &Kernel, name: &str) {
     let [entry] = kernel.module.entry_points.as_slice() else {
         panic!("kernel {} has not one entry point", kernel.name);
@@ -75,30 +65,26 @@ fn shader(out: &mut String, kernel: &Kernel, name: &str) {
     let (kernel_name, source) = (kernel.name, &kernel.source);
     let variant = joined(&[kernel.file, kernel.variant]);
     let (entry_name, size) = (&entry.name, entry.workgroup_size);
-    let features: Vec<String> = kernel
-        .features
-        .iter()
-        .map(|name| format!("Feature::{name}"))
-        .collect();
-    let features = features.join(", ");
-    // naga's HLSL writer has no cooperative matrices: it panics.
-    let backends = match kernel.features.contains(&"Matrices") {
-        true => "&[Backend::Vulkan, Backend::Metal]",
-        false => "Backend::ALL",
+    let list = |of: &str, names: &[&str]| {
+        let named: Vec<String> = names.iter().map(|name| format!("{of}::{name}")).collect();
+        named.join(", ")
     };
+    let features = list("Feature", kernel.features);
+    let backends = list("Backend", kernel.backends);
     write!(
         out,
         "/// Kernel `{kernel_name}` {variant}\npub const {name}: Shader = Shader {{\n\
          kernel: {kernel_name:?}, variant: {variant:?}, source: {source:?},\n\
          entry: {entry_name:?}, workgroup_size: {size:?}, workgroup_bytes: {workgroup},\n\
          storage_buffers: {storage}, features: &[{features}],\n\
-         backends: {backends} }};\n"
+         backends: &[{backends}] }};\n"
     )
     .expect("a String can be written");
 }
 
 /// The kernel's named numbers, so that the host need not repeat them.
-fn constants(out: &mut String, kernel: &Kernel, module: &str) {
+fn constants(out: &mut String, kernel: &Kernel) {
+    let module = constant_name(kernel).to_lowercase();
     line(
         out,
         &format!("/// Constants of `{module}`.\npub mod {module} {{"),

@@ -32,8 +32,6 @@ impl Backend {
 pub enum Feature {
     /// `enable f16`.
     F16,
-    /// Subgroup built-ins.
-    Subgroups,
     /// `enable wgpu_cooperative_matrix`.
     Matrices,
 }

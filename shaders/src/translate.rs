@@ -33,7 +33,6 @@ pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, Strin
 fn capabilities(shader: &Shader) -> Capabilities {
     let needed = shader.features.iter().map(|feature| match feature {
         Feature::F16 => Capabilities::SHADER_FLOAT16,
-        Feature::Subgroups => Capabilities::SUBGROUP,
         Feature::Matrices => Capabilities::COOPERATIVE_MATRIX,
     });
     needed.fold(Capabilities::empty(), Capabilities::union)

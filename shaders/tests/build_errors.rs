@@ -32,12 +32,7 @@ fn message(file: &str, from: &str, to: &str) -> String {
             kernels
                 .iter()
                 .map(|k| (
-                    k.name,
-                    k.file,
-                    k.variant,
-                    k.features,
-                    k.source.len(),
-                    k.module.types.len()
+                    k.name, k.file, k.variant, k.features, k.backends, &k.source, &k.module
                 ))
                 .collect::<Vec<_>>()
         ),

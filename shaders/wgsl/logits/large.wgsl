@@ -1,5 +1,5 @@
 // A workgroup makes a tile of 128 rows × 64 classes, 8 of the M columns at a time; a lane keeps 8×4
-// sums and as many totals in registers. Import logits, and one of values_f32 and values_f16.
+// sums and as many totals in registers. Import logits, lanes, and one of values_f32 and values_f16.
 //
 // Workgroup memory holds two stages of both tiles, column by column, so that a lane reads four rows
 // or classes at once. While one stage is multiplied, each lane has four rows' numbers of the next

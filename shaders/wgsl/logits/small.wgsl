@@ -1,6 +1,6 @@
 // A workgroup makes a tile of 64 rows × 64 classes, 16 of the M columns at a time; a lane keeps 4×4
-// logits in registers. For small shapes, and devices with few registers. Import logits, and one of
-// values_f32 and values_f16.
+// logits in registers. For small shapes, and devices with few registers. Import logits, lanes,
+// and one of values_f32 and values_f16.
 
 const TILE_ROWS: u32 = 64u;
 const TILE_CLASSES: u32 = 64u;

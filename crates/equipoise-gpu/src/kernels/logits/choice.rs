@@ -9,10 +9,11 @@ use std::sync::{Mutex, OnceLock};
 
 use equipoise_core::Head;
 
+use super::bound::LogitBound;
 use super::cache::Cache;
 use super::facts::Facts;
 use super::measure::{Measured, fastest, measure};
-use super::variants::{LogitBound, Storage, VARIANTS, Variant};
+use super::variants::{Storage, VARIANTS, Variant};
 use super::{Path, trial};
 use crate::GpuError;
 use crate::device::Context;

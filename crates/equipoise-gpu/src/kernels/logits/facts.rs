@@ -1,6 +1,6 @@
 //! What the choice of a variant depends on.
 
-use wgpu::{Backend, CooperativeMatrixProperties, DeviceType, Features};
+use wgpu::{Backend, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features};
 
 use super::choice::Request;
 
@@ -13,8 +13,8 @@ pub(crate) struct Facts {
     /// Those that the device was opened with.
     pub(crate) features: Features,
     pub(crate) workgroup_bytes: u32,
-    /// Fewest lanes of a subgroup.
-    pub(crate) least_subgroup: u32,
+    /// Lanes of a subgroup, where they do not vary.
+    pub(crate) subgroup: Option<u32>,
     /// The matrices that its cores multiply.
     pub(crate) matrices: Vec<CooperativeMatrixProperties>,
     /// Adapter, driver and backend.
@@ -29,10 +29,11 @@ impl Facts {
             backend: info.backend,
             features: device.features(),
             workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
-            least_subgroup: match info.backend {
+            subgroup: match info.backend {
                 // wgpu reports what Metal allows; the GPUs that have matrices have 32 lanes.
-                Backend::Metal => 32,
-                _ => info.subgroup_min_size,
+                Backend::Metal => Some(32),
+                _ => (info.subgroup_min_size == info.subgroup_max_size)
+                    .then_some(info.subgroup_min_size),
             },
             matrices: adapter.cooperative_matrix_properties(),
             identity: format!(
@@ -40,6 +41,15 @@ impl Facts {
                 info.name, info.driver, info.driver_info, info.backend
             ),
         }
+    }
+
+    /// Whether matrix cores multiply f16 matrices of `size` and add in f32.
+    pub(super) fn multiplies(&self, size: u32) -> bool {
+        self.matrices.iter().any(|found| {
+            (found.m_size, found.n_size, found.k_size) == (size, size, size)
+                && found.ab_type == CooperativeScalarType::F16
+                && found.cr_type == CooperativeScalarType::F32
+        })
     }
 
     /// The class of requests that share a choice: sizes up to the same powers of two.

@@ -4,10 +4,12 @@
 //! size (see `choice.rs`); the [`Path`] makes the head's [`Weights`] as the variant wants them,
 //! records the product and says how far it may be off (see `variants.rs`).
 
+mod bound;
 mod cache;
 mod choice;
 mod facts;
 mod measure;
+mod split;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -22,9 +24,10 @@ use super::{Checks, Kernel, first_bytes};
 use crate::GpuError;
 use crate::device::Context;
 
+pub use bound::LogitBound;
 pub use choice::{LogitsChoice, logits_variants};
 pub use measure::Measured;
-pub use variants::{LogitBound, Storage};
+pub use variants::Storage;
 
 pub(crate) use cache::Cache;
 pub(crate) use choice::{Logits, Request};
@@ -93,18 +96,21 @@ impl Path {
             classes,
             first: weights.classes.start as u32,
             count: weights.classes.len() as u32,
+            unscale: weights.unscale,
             ..Default::default()
         };
         context.write(&weights.parameters, bytes_of(&parameters));
         let values = u64::from(rows) * u64::from(dim) * self.storage.bytes();
         let logits = u64::from(rows) * u64::from(classes) * 4;
-        let resources = [
+        let mut resources = vec![
             weights.parameters.as_entire_binding(),
             first_bytes(arguments.values, values),
-            weights.weight.as_entire_binding(),
+            weights.parts[0].as_entire_binding(),
             weights.bias.as_entire_binding(),
             first_bytes(arguments.logits, logits),
         ];
+        let more = weights.parts[1..].iter();
+        resources.extend(more.map(Buffer::as_entire_binding));
         let [tile_rows, tile_classes] = self.variant.tile;
         // Columns of tiles fastest: neighbours share the rows, and all share the head.
         let groups = [

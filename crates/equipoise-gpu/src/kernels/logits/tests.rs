@@ -1,4 +1,5 @@
-//! Every variant within its bound, at every edge of its tiles and of its numbers.
+//! Every variant within its bound, at every edge of its tiles and of its numbers; and the choice among
+//! them.
 
 use equipoise_core::{Head, Values};
 use half::f16;
@@ -7,7 +8,7 @@ use wgpu::{Buffer, BufferUsages};
 use super::choice::{Logits, LogitsChoice, Request};
 use super::measure::fastest;
 use super::trial::{largest_error, random};
-use super::variants::VARIANTS;
+use super::variants::{Arithmetic, Matrices, VARIANTS};
 use super::*;
 use crate::device::Growing;
 use crate::{DeviceChoice, Gpu};
@@ -132,9 +133,21 @@ fn check_zones(context: &Context, path: &Path, rows: usize, classes: usize, dim:
         Storage::F32 => guarded(context, bytemuck::cast_slice(&x)),
         Storage::F16 => guarded(context, bytemuck::cast_slice(&half)),
     };
+    let parts = match path.variant.arithmetic {
+        Arithmetic::Lanes { .. } => vec![guarded(context, bytemuck::cast_slice(head.weight()))],
+        Arithmetic::Matrices(Matrices { parts, depth, .. }) => {
+            let scale = split::scale(head.weight()).expect("a scale");
+            let padding = [path.variant.tile[1], depth];
+            let split = split::split(head.weight(), dim, scale, parts, padding);
+            let parts = split.parts.iter();
+            parts
+                .map(|part| guarded(context, bytemuck::cast_slice(part)))
+                .collect()
+        }
+    };
     let weights = Weights {
         classes: FIRST..FIRST + classes,
-        weight: guarded(context, bytemuck::cast_slice(head.weight())),
+        parts,
         bias: guarded(context, bytemuck::cast_slice(head.bias())),
         ..path.weights(context, &head, 0..classes)
     };
@@ -164,7 +177,8 @@ fn check_zones(context: &Context, path: &Path, rows: usize, classes: usize, dim:
                 Some(exact) => {
                     let off = (f64::from(f32::from_bits(*found)) - exact).abs();
                     // All numbers are below 1: Σ|x w| + |b| ≤ M + 1.
-                    let allowed = path.bound(dim).gamma * (dim + 1) as f64;
+                    let LogitBound { gamma, flushed } = path.bound(dim);
+                    let allowed = (gamma + flushed) * (dim + 1) as f64;
                     assert!(off <= allowed, "{what}: row {row}, place {place}: {off}");
                 }
                 None => assert_eq!(*found, GARBAGE, "{what}: row {row}, place {place}"),
@@ -192,6 +206,110 @@ fn nothing_beyond_the_ranges_is_read_or_written() {
         }
         check_zones(&context, &path, rows + 1, classes + 1, 65);
     }
+}
+
+/// The path of a matrix variant with the matrix cores' part played in plain WGSL, by the lanes of each
+/// subgroup: see `twin.wgsl`. Everything else is the variant's own text.
+fn twin(context: &Context, variant: &'static Variant) -> Path {
+    let shader = variant.shader(Storage::F16).expect("a shader");
+    let size = match variant.arithmetic {
+        Arithmetic::Matrices(matrices) => matrices.size,
+        Arithmetic::Lanes { .. } => panic!("no matrices"),
+    };
+    let mut source = shader.source.to_owned();
+    for (from, to) in [
+        ("enable wgpu_cooperative_matrix;", ""),
+        (&*format!("coop_mat{size}x{size}<f16, A>"), "u32"),
+        (&*format!("coop_mat{size}x{size}<f16, B>"), "u32"),
+        (&*format!("coop_mat{size}x{size}<f32, C>"), "mat2x4<f32>"),
+        ("coopLoadT<Left>(&row_tile[", "twin_left("),
+        ("coopLoad<Right>(&class_tile[", "twin_right("),
+        ("], PITCH)", ")"),
+        (
+            "coopLoadT<Sum>(&staging[matrix], SIZE)",
+            "twin_sum(lane, matrix)",
+        ),
+        ("coopMultiplyAdd(", "twin_multiply_add(lane, "),
+        ("coopStoreT(", "twin_store(lane, "),
+        ("&staging[matrix], SIZE)", "matrix)"),
+    ] {
+        assert!(source.contains(from), "{}: no {from}", variant.name);
+        source = source.replace(from, to);
+    }
+    source = source.replace("coopLoad<Right>(&low_tile[", "twin_low(");
+    source.push_str(include_str!("twin.wgsl"));
+    let at = |tile: &str, at: &str| match size {
+        8 => format!("f32({tile}[{at}])"),
+        _ => format!("f32({tile}[({at}) / PACK][({at}) % PACK])"),
+    };
+    source = source.replace("ROW_AT", &at("row_tile", "at"));
+    source = source.replace("CLASS_AT", &at("class_tile", "at"));
+    let low = match source.contains("low_tile") {
+        true => at("low_tile", "at"),
+        false => "0.0".into(),
+    };
+    source = source.replace("LOW_AT", &low);
+    let plain = equipoise_shaders::Shader {
+        source: source.leak(),
+        ..*shader
+    };
+    let kernel = context.guarded(|| Ok(Kernel::new(context, &plain, Checks::Proven)));
+    Path {
+        variant,
+        storage: Storage::F16,
+        kernel: kernel.unwrap_or_else(|error| panic!("{}: {error}", variant.name)),
+    }
+}
+
+fn twins(context: &Context) -> Vec<Path> {
+    let matrices = VARIANTS.iter().filter(|variant| variant.needs_trial());
+    matrices.map(|variant| twin(context, variant)).collect()
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn matrix_variants_but_for_their_cores_stay_within_ranges_and_bounds() {
+    let context = context();
+    for path in twins(&context) {
+        let [rows, classes] = path.variant.tile.map(|tile| tile as usize);
+        for rows in [1, rows - 1, rows, rows + 1] {
+            check_zones(&context, &path, rows, 2, 4);
+        }
+        for classes in [1, classes - 1, classes, classes + 1] {
+            check_zones(&context, &path, 2, classes, 4);
+        }
+        for dim in [4, 12, 16, 20, 28, 32, 36, 256, 260] {
+            check_zones(&context, &path, 3, 3, dim);
+        }
+        check_zones(&context, &path, rows + 1, classes + 1, 68);
+        trial::passes(&context, &path).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+#[cfg_attr(
+    not(matrix_cores),
+    ignore = "no matrix cores here: EQUIPOISE_TEST_MATRICES=1 says there are"
+)]
+fn matrix_variants_keep_their_bounds_on_matrix_cores() {
+    let (context, facts) = facts();
+    let head = head(67, 700, 1.0);
+    let mut tried = 0;
+    for variant in VARIANTS.iter().filter(|variant| variant.needs_trial()) {
+        if variant.lacks(&facts, Storage::F16, &head).is_some() {
+            continue;
+        }
+        tried += 1;
+        let path = Path::new(&context, variant, Storage::F16).expect("a path");
+        trial::passes(&context, &path).unwrap_or_else(|error| panic!("{error}"));
+        for (dim, values, weights) in [(700, 1.0, 1.0), (2048, 60000.0, 1e12), (100, 1e-6, 1e-29)] {
+            let x: Vec<f32> = random(66 * dim, 7).iter().map(|x| x * values).collect();
+            let error = error(&context, &path, &x, &self::head(67, dim, weights));
+            assert!(error <= 1.0, "{}: {error} of the bound", variant.name);
+        }
+        check_zones(&context, &path, 129, 129, 68);
+    }
+    assert!(tried > 0, "no variant fits: {facts:?}");
 }
 
 fn request(head: &Head) -> Request<'_> {

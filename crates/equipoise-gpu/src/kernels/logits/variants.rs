@@ -1,13 +1,17 @@
 //! The variants of `logits`: what each needs, and how far its logits may be off.
 
-use std::fmt;
-
-use super::facts::Facts;
 use equipoise_core::Head;
 use equipoise_shaders::{
-    LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large,
-    logits_small,
+    Backend, LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_MATRIX_8, LOGITS_MATRIX_16,
+    LOGITS_MATRIX_SPLIT_16, LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32,
+    logits_matrix_8 as matrix_8, logits_matrix_16 as matrix_16, logits_matrix_split_16 as split_16,
+    logits_small_f32,
 };
+use wgpu::Features;
+
+use super::bound::LogitBound;
+use super::facts::Facts;
+use super::{bound, split};
 
 /// How embeddings are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,42 +32,8 @@ impl Storage {
     }
 }
 
-/// How far logits may be off: each by at most γ (‖x‖ max‖w‖ + max|b|), and by what a device takes
-/// away that flushes numbers below `flushed` to zero.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LogitBound {
-    /// γ.
-    pub gamma: f64,
-    /// Embeddings' numbers below this may count as 0, moving a logit by at most `flushed` √M ‖w‖.
-    /// At least 2⁻¹²⁶, the least normal f32, which products and sums may be flushed to as well.
-    pub flushed: f64,
-}
-
-impl LogitBound {
-    /// What excludes nothing.
-    pub const ANY: Self = Self {
-        gamma: f64::INFINITY,
-        flushed: f64::INFINITY,
-    };
-
-    /// Whether it is as narrow as `most`.
-    pub(crate) fn within(&self, most: Self) -> bool {
-        self.gamma <= most.gamma && self.flushed <= most.flushed
-    }
-}
-
-impl fmt::Display for LogitBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1e} (flushed below {:.1e})", self.gamma, self.flushed)
-    }
-}
-
-/// Largest relative error of an f32 addition, multiplication or fused multiply-add in WGSL, which
-/// are correctly rounded in either direction ("Floating Point Accuracy" in the specification).
-const UNIT: f64 = 1.0 / (1u64 << 23) as f64;
-
 /// Rows and classes of the smallest tile: what a dispatch can cover at least, for each workgroup.
-pub(crate) const LEAST_TILE: u32 = logits_small::TILE;
+pub(crate) const LEAST_TILE: u32 = logits_small_f32::TILE;
 
 /// One way to compute logits.
 #[derive(Debug)]
@@ -74,6 +44,32 @@ pub(crate) struct Variant {
     f16: Option<&'static Shader>,
     /// Rows and classes of a workgroup's tile.
     pub(crate) tile: [u32; 2],
+    pub(crate) arithmetic: Arithmetic,
+}
+
+/// How a variant multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// In f32, lane by lane.
+    Lanes {
+        /// Products that are summed before they are added to a total.
+        block: u32,
+    },
+    /// By matrix cores, f16 summed in f32.
+    Matrices(Matrices),
+}
+
+/// How a variant uses matrix cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Matrices {
+    /// Rows and columns of a matrix.
+    pub(crate) size: u32,
+    /// f16 numbers that a weight is split in.
+    pub(crate) parts: u32,
+    /// The head is padded with zeros to a multiple of as many columns.
+    pub(crate) depth: u32,
+    /// Columns whose products are summed before they are added to a total.
+    pub(crate) block: u32,
 }
 
 /// Every variant; the first runs on every device, for every shape.
@@ -82,13 +78,55 @@ pub(crate) const VARIANTS: &[Variant] = &[
         name: "small",
         f32: Some(&LOGITS_SMALL_F32),
         f16: Some(&LOGITS_SMALL_F16),
-        tile: [logits_small::TILE_ROWS, logits_small::TILE_CLASSES],
+        tile: [logits_small_f32::TILE_ROWS, logits_small_f32::TILE_CLASSES],
+        arithmetic: Arithmetic::Lanes {
+            block: logits_small_f32::BLOCK,
+        },
     },
     Variant {
         name: "large",
         f32: Some(&LOGITS_LARGE_F32),
         f16: Some(&LOGITS_LARGE_F16),
-        tile: [logits_large::TILE_ROWS, logits_large::TILE_CLASSES],
+        tile: [logits_large_f32::TILE_ROWS, logits_large_f32::TILE_CLASSES],
+        arithmetic: Arithmetic::Lanes {
+            block: logits_large_f32::BLOCK,
+        },
+    },
+    Variant {
+        name: "matrix16-split",
+        f32: None,
+        f16: Some(&LOGITS_MATRIX_SPLIT_16),
+        tile: [split_16::TILE_ROWS, split_16::TILE_CLASSES],
+        arithmetic: Arithmetic::Matrices(Matrices {
+            size: split_16::SIZE,
+            parts: 2,
+            depth: split_16::DEPTH,
+            block: split_16::BLOCK,
+        }),
+    },
+    Variant {
+        name: "matrix16",
+        f32: None,
+        f16: Some(&LOGITS_MATRIX_16),
+        tile: [matrix_16::TILE_ROWS, matrix_16::TILE_CLASSES],
+        arithmetic: Arithmetic::Matrices(Matrices {
+            size: matrix_16::SIZE,
+            parts: 1,
+            depth: matrix_16::DEPTH,
+            block: u32::MAX,
+        }),
+    },
+    Variant {
+        name: "matrix8",
+        f32: None,
+        f16: Some(&LOGITS_MATRIX_8),
+        tile: [matrix_8::TILE_ROWS, matrix_8::TILE_CLASSES],
+        arithmetic: Arithmetic::Matrices(Matrices {
+            size: matrix_8::SIZE,
+            parts: 1,
+            depth: matrix_8::DEPTH,
+            block: u32::MAX,
+        }),
     },
 ];
 
@@ -101,48 +139,77 @@ impl Variant {
     }
 
     /// What keeps the variant from these embeddings and this head on this device.
-    pub(crate) fn lacks(&self, _facts: &Facts, storage: Storage, _head: &Head) -> Option<String> {
-        let none = || format!("it has no shader for {storage:?} embeddings");
-        self.shader(storage).is_none().then(none)
+    pub(crate) fn lacks(&self, facts: &Facts, storage: Storage, head: &Head) -> Option<String> {
+        let Some(shader) = self.shader(storage) else {
+            return Some(format!("it has no shader for {storage:?} embeddings"));
+        };
+        match self.arithmetic {
+            Arithmetic::Lanes { .. } => None,
+            Arithmetic::Matrices(matrices) => matrices.lacks(facts, shader, head),
+        }
     }
 
     /// Whether it relies on what no specification promises, and a trial has to show.
     pub(crate) fn needs_trial(&self) -> bool {
-        false
+        matches!(self.arithmetic, Arithmetic::Matrices(_))
     }
 
-    /// How far its logits may be off.
+    /// How far its logits may be off with `dim` columns: `bound.rs` derives it.
     pub(crate) fn bound(&self, dim: usize) -> LogitBound {
-        LogitBound {
-            gamma: self.gamma(dim),
-            flushed: f32::MIN_POSITIVE.into(),
+        match self.arithmetic {
+            Arithmetic::Lanes { block } => bound::of_lanes(dim, block),
+            Arithmetic::Matrices(matrices) => bound::of_matrices(dim, matrices),
         }
     }
+}
 
-    /// γ: a logit differs from the exact one by at most γ (‖x‖ max‖w‖ + max|b|), flushed denormals
-    /// aside.
-    ///
-    /// Every product of numbers that are exact f32 (widened f16 are) is rounded once, and passes
-    /// the additions on its way to the logit: within its block of at most `BLOCK` products, those to
-    /// the other products, in any order and fused or not; then those of the blocks' sums; then the
-    /// bias. Adding to zero is exact, so a block of k products has k − 1 additions and ⌈M/k⌉ blocks
-    /// one less. Hence n = 1 + (k − 1) + (⌈M/k⌉ − 1) + 1 roundings, each within a relative
-    /// [`UNIT`] u, and γ = n u / (1 − n u) relative to Σ|x w| + |b| (Higham, *Accuracy and Stability
-    /// of Numerical Algorithms*, 3.1), with Σ|x w| ≤ ‖x‖ ‖w‖. That blocks are not regrouped is what
-    /// `opaque` in the shaders is for.
-    pub(crate) fn gamma(&self, dim: usize) -> f64 {
-        let block = dim.min(logits_small::BLOCK as usize);
-        compounded((block + dim.div_ceil(block)) as f64 * UNIT)
+impl Matrices {
+    /// Lanes of a subgroup that the shaders are written for.
+    const SUBGROUP: u32 = matrix_16::SUBGROUP;
+
+    fn lacks(self, facts: &Facts, shader: &Shader, head: &Head) -> Option<String> {
+        let backend = match facts.backend {
+            wgpu::Backend::Vulkan => Some(Backend::Vulkan),
+            wgpu::Backend::Metal => Some(Backend::Metal),
+            _ => None,
+        };
+        let features = Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let size = self.size;
+        let needs = [
+            (
+                backend.is_some_and(|backend| shader.backends.contains(&backend)),
+                format!("it runs on {:?}", shader.backends),
+            ),
+            (
+                facts.features.contains(features) && facts.multiplies(size),
+                format!("the device does not multiply f16 matrices of {size}×{size} in f32"),
+            ),
+            (
+                facts.subgroup == Some(Self::SUBGROUP),
+                format!(
+                    "the device's subgroups are not always {} lanes",
+                    Self::SUBGROUP
+                ),
+            ),
+            (
+                facts.workgroup_bytes >= shader.workgroup_bytes,
+                format!(
+                    "it needs {} bytes of workgroup memory",
+                    shader.workgroup_bytes
+                ),
+            ),
+            (
+                head.dim().is_multiple_of(4),
+                format!("{} columns are no multiple of 4", head.dim()),
+            ),
+            (
+                split::scale(head.weight()).is_some(),
+                "the head's weights are too large or too small to be scaled to f16".into(),
+            ),
+        ];
+        let missing = needs.into_iter().find(|(met, _)| !met);
+        missing.map(|(_, reason)| reason)
     }
 }
 
-/// e / (1 − e), infinite where e says nothing.
-fn compounded(error: f64) -> f64 {
-    match error < 0.5 {
-        true => error / (1.0 - error),
-        false => f64::INFINITY,
-    }
-}
-
-/// The blocks are those of the shader that is named.
-const _: () = assert!(logits_small::BLOCK == logits_large::BLOCK);
+const _: () = assert!(matrix_16::SUBGROUP == matrix_8::SUBGROUP);

@@ -6,16 +6,20 @@ use equipoise_core::Head;
 use equipoise_shaders::LogitsParameters;
 use wgpu::{Buffer, BufferUsages};
 
-use super::Path;
+use super::variants::{Arithmetic, Matrices};
+use super::{Path, split};
 use crate::device::Context;
 
 /// Weights and biases of some classes, as one path wants them.
 #[derive(Debug)]
 pub(crate) struct Weights {
     pub(crate) classes: Range<usize>,
-    pub(super) weight: Buffer,
+    /// One, or as many as the weights are split in.
+    pub(super) parts: Vec<Buffer>,
     pub(super) bias: Buffer,
     pub(super) parameters: Buffer,
+    /// What sums of products with `parts` are multiplied by.
+    pub(super) unscale: f32,
 }
 
 impl Path {
@@ -29,15 +33,29 @@ impl Path {
             context.write(&buffer, bytes);
             buffer
         };
+        let (parts, unscale) = match self.variant.arithmetic {
+            Arithmetic::Lanes { .. } => {
+                let whole = storage("head weight", bytemuck::cast_slice(weight));
+                (vec![whole], 1.0)
+            }
+            Arithmetic::Matrices(Matrices { parts, depth, .. }) => {
+                // The whole head's, as the bound is relative to its largest weight.
+                let scale = split::scale(head.weight()).unwrap_or(1.0);
+                let padding = [self.variant.tile[1], depth];
+                let split = split::split(weight, dim, scale, parts, padding);
+                let parts = split.parts.iter();
+                let parts = parts.map(|part| storage("head part", bytemuck::cast_slice(part)));
+                (parts.collect(), split.unscale)
+            }
+        };
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let parameters = size_of::<LogitsParameters>() as u64;
+        let bias = bytemuck::cast_slice(&head.bias()[classes.clone()]);
         let weights = Weights {
-            weight: storage("head weight", bytemuck::cast_slice(weight)),
-            bias: storage(
-                "head bias",
-                bytemuck::cast_slice(&head.bias()[classes.clone()]),
-            ),
+            parts,
+            bias: storage("head bias", bias),
             parameters: context.buffer("logits parameters", parameters, usage),
+            unscale,
             classes,
         };
         // Sends them, so that they do not wait in host memory.
