@@ -38,22 +38,22 @@ const fn plain(
     }
 }
 
-/// A variant of `logits` for matrix cores. naga's HLSL writer has no matrices: it panics.
-const fn cores(
-    file: &'static str,
-    variant: &'static str,
-    imports: &'static [&'static str],
-    backends: &'static [&'static str],
-) -> Line {
+/// A kernel for matrix cores. naga's HLSL writer has no matrices: it panics.
+const fn cores(line: Line, backends: &'static [&'static str]) -> Line {
     Line {
-        name: "logits",
-        file,
-        variant,
-        imports,
         features: &["F16", "Matrices"],
         backends,
+        ..line
     }
 }
+
+/// The imports of `logits` for matrix cores.
+const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
+const MATRIX_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix"];
+
+/// Where matrices of 16×16 and of 8×8 are.
+const HAVE_16: &[&str] = &["Vulkan"];
+const HAVE_8: &[&str] = &["Vulkan", "Metal"];
 
 /// Kernels, in the order of the table.
 const KERNELS: &[Line] = &[
@@ -61,24 +61,16 @@ const KERNELS: &[Line] = &[
     plain("logits", "small", "f16", &["logits", "lanes", "values_f16"]),
     plain("logits", "large", "f32", &["logits", "lanes", "values_f32"]),
     plain("logits", "large", "f16", &["logits", "lanes", "values_f16"]),
+    cores(plain("logits", "matrix_split", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix", "8", MATRIX_8), HAVE_8),
+    plain("peak", "fma", "", &["peak"]),
+    plain("peak", "copy", "", &["peak"]),
     cores(
-        "matrix_split",
-        "16",
-        &["matrix_16", "logits", "matrix"],
-        &["Vulkan"],
+        plain("peak", "matrix", "16", &["cores_16", "peak"]),
+        HAVE_16,
     ),
-    cores(
-        "matrix",
-        "16",
-        &["matrix_16", "logits", "matrix"],
-        &["Vulkan"],
-    ),
-    cores(
-        "matrix",
-        "8",
-        &["matrix_8", "logits", "matrix"],
-        &["Vulkan", "Metal"],
-    ),
+    cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
     plain("row_statistics", "", "", &["row"]),
     plain("class_candidates", "", "", &["row"]),
 ];

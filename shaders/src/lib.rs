@@ -8,7 +8,7 @@
 mod parameters;
 mod translate;
 
-pub use parameters::{LogitsParameters, RowParameters};
+pub use parameters::{LogitsParameters, PeakParameters, RowParameters};
 pub use translate::{Translation, translate};
 
 /// A graphics API that a shader can be translated for.

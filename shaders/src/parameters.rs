@@ -45,3 +45,17 @@ pub struct RowParameters {
     /// See `padding_0`.
     pub padding_2: u32,
 }
+
+/// What the `peak` kernels are told.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct PeakParameters {
+    /// Times that a lane does its work.
+    pub rounds: u32,
+    /// Elements to copy.
+    pub count: u32,
+    /// A number to compute with.
+    pub factor: f32,
+    /// Another.
+    pub summand: f32,
+}

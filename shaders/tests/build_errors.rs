@@ -9,7 +9,7 @@ use std::path::Path;
 fn message(file: &str, from: &str, to: &str) -> String {
     let wgsl = Path::new(env!("CARGO_MANIFEST_DIR")).join("wgsl");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for part in ["", "import", "logits"] {
+    for part in ["", "import", "logits", "peak"] {
         std::fs::create_dir_all(folder.path().join(part)).expect("a folder");
         for entry in std::fs::read_dir(wgsl.join(part)).expect("the shaders") {
             let path = entry.expect("a readable folder").path();

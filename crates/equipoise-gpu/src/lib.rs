@@ -5,6 +5,7 @@
 //! are offered. Device failures are errors, not panics; everything on the device has a label.
 
 mod adapter;
+mod ceilings;
 mod device;
 mod engine;
 mod error;
@@ -14,9 +15,12 @@ mod plan;
 mod timer;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
+pub use ceilings::Ceilings;
 pub use engine::GpuEngine;
 pub use error::GpuError;
-pub use kernels::logits::{LogitBound, LogitsChoice, Measured, Storage, logits_variants};
+pub use kernels::logits::{
+    LogitBound, LogitsChoice, Measured, Storage, logits_variants, measure_logits,
+};
 pub use plan::Sizes;
 pub use timer::Timer;
 

@@ -1,5 +1,5 @@
-// What the variants of `logits` for matrix cores share: where numbers lie. Import matrix_16 or matrix_8,
-// and logits.
+// What the variants of `logits` for matrix cores share: where numbers lie. Import cores_16 and matrix_16,
+// or cores_8 and matrix_8; and logits.
 //
 // X is f16 and its M columns a multiple of 4. The head is f16 too, scaled by 1 / unscale, and padded
 // with zeros to whole tiles. A workgroup makes a tile of 8·SIZE rows × 8·SIZE classes; each of its

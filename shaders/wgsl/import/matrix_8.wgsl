@@ -1,16 +1,9 @@
-enable f16;
-enable wgpu_cooperative_matrix;
+// Tiles for matrices of 8×8: single numbers, as Metal reads matrices from nothing else. Import cores_8.
 
-// Matrices of 8×8, as Metal has them. It reads them from arrays of single numbers only.
-
-const SIZE: u32 = 8u;
 const DEPTH: u32 = 32u;
 // Numbers of a tile's element: pitches and offsets count elements.
 const PACK: u32 = 1u;
 
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Sum = coop_mat8x8<f32, C>;
 alias Element = f16;
 
 var<workgroup> row_tile: array<Element, STAGES * STAGE>;

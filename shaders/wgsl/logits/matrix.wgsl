@@ -1,5 +1,5 @@
-// Logits by matrix cores, from f16 embeddings and a head rounded to f16. Import matrix_16 or matrix_8,
-// logits and matrix.
+// Logits by matrix cores, from f16 embeddings and a head rounded to f16. Import cores_16 and
+// matrix_16, or cores_8 and matrix_8; logits and matrix.
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

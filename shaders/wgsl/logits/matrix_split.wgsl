@@ -1,5 +1,5 @@
 // Logits by matrix cores, from f16 embeddings and a head of two f16 parts, weight + low. Import
-// matrix_16, logits and matrix.
+// cores_16, matrix_16, logits and matrix.
 //
 // Each matrix of rows meets both parts. After a block of columns the sums go to totals, since matrix
 // cores may truncate what they add, relative to the largest so far.

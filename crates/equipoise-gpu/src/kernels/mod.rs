@@ -51,7 +51,7 @@ impl Kernels {
 
 /// Which checks a shader is compiled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Checks {
+pub(crate) enum Checks {
     /// Indices are clamped and loops bounded.
     Full,
     /// None: tests prove that indices stay within the bindings and that loops end.
@@ -60,13 +60,13 @@ enum Checks {
 
 /// A compiled shader.
 #[derive(Debug, Clone)]
-struct Kernel {
+pub(crate) struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
 }
 
 impl Kernel {
-    fn new(context: &Context, shader: &Shader, checks: Checks) -> Self {
+    pub(crate) fn new(context: &Context, shader: &Shader, checks: Checks) -> Self {
         let label = format!("{} {}", shader.kernel, shader.variant);
         let label = label.trim_end().to_owned();
         let descriptor = wgpu::ShaderModuleDescriptor {
@@ -103,7 +103,7 @@ impl Kernel {
     }
 
     /// Records one dispatch with `resources` bound from 0 on.
-    fn record(
+    pub(crate) fn record(
         &self,
         context: &Context,
         encoder: &mut CommandEncoder,
@@ -135,7 +135,7 @@ impl Kernel {
 }
 
 /// The first `bytes` of a buffer, which may be larger than a binding may be.
-fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
+pub(crate) fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
     BindingResource::Buffer(BufferBinding {
         buffer,
         offset: 0,

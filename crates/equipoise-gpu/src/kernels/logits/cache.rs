@@ -60,9 +60,14 @@ impl Cache {
         }
     }
 
+    /// One that remembers nothing.
+    pub(super) fn none() -> Self {
+        Self { file: None }
+    }
+
     #[cfg(test)]
-    pub(super) fn at(file: Option<PathBuf>) -> Self {
-        Self { file }
+    pub(super) fn at(file: PathBuf) -> Self {
+        Self { file: Some(file) }
     }
 
     /// The variant chosen for `key`.

@@ -15,8 +15,8 @@ use super::facts::Facts;
 use super::measure::{Measured, fastest, measure};
 use super::variants::{Storage, VARIANTS, Variant};
 use super::{Path, trial};
-use crate::GpuError;
 use crate::device::Context;
+use crate::{Gpu, GpuError};
 
 /// Environment variable that names a variant.
 const VARIABLE: &str = "EQUIPOISE_LOGITS";
@@ -176,5 +176,30 @@ fn variant_named(name: &str) -> Result<&'static Variant, GpuError> {
     found.ok_or_else(|| GpuError::UnknownLogits {
         name: name.into(),
         known: logits_variants().collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Every variant that `gpu` can run on `rows` rows of embeddings against `head`, timed for a few
+/// milliseconds each. Nothing is remembered.
+///
+/// # Errors
+/// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
+pub fn measure_logits(
+    gpu: &Gpu,
+    head: &Head,
+    storage: Storage,
+    rows: usize,
+) -> Result<Vec<Measured>, GpuError> {
+    let context = Context {
+        device: gpu.device.clone(),
+        queue: gpu.queue.clone(),
+    };
+    let facts = Facts::of(&gpu.adapter, &gpu.device);
+    let logits = Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())?;
+    logits.measured(Request {
+        head,
+        storage,
+        rows,
+        most: LogitBound::ANY,
     })
 }

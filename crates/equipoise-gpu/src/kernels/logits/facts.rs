@@ -43,8 +43,19 @@ impl Facts {
         }
     }
 
+    /// Whether the device's is one of `backends`.
+    pub(crate) fn runs(&self, backends: &[equipoise_shaders::Backend]) -> bool {
+        use equipoise_shaders::Backend as Known;
+        match self.backend {
+            Backend::Vulkan => backends.contains(&Known::Vulkan),
+            Backend::Metal => backends.contains(&Known::Metal),
+            Backend::Dx12 => backends.contains(&Known::Dx12),
+            _ => false,
+        }
+    }
+
     /// Whether matrix cores multiply f16 matrices of `size` and add in f32.
-    pub(super) fn multiplies(&self, size: u32) -> bool {
+    pub(crate) fn multiplies(&self, size: u32) -> bool {
         self.matrices.iter().any(|found| {
             (found.m_size, found.n_size, found.k_size) == (size, size, size)
                 && found.ab_type == CooperativeScalarType::F16

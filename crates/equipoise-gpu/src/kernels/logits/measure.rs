@@ -63,7 +63,7 @@ pub(super) fn measure(
     let (values, logits) = context.guarded(|| {
         let bytes = (rows * dim) as u64 * request.storage.bytes();
         let values = storage("measured embeddings", bytes);
-        fill(context, &values);
+        context.fill(&values);
         let logits = storage("measured logits", (rows * classes * 4) as u64);
         Ok((values, logits))
     })?;
@@ -95,20 +95,6 @@ fn rows(request: Request<'_>) -> usize {
     ];
     let most = limits.into_iter().fold(u64::MAX, u64::min).max(1);
     request.rows.clamp(1, most as usize)
-}
-
-/// Fills the buffer with numbers of which no two neighbours are equal: hardware may save power, and
-/// gain speed, on zeros.
-fn fill(context: &Context, buffer: &wgpu::Buffer) {
-    // As f32 between 2⁻⁹ and 2⁻⁸; as f16, in either half, between a half and 1.
-    let words: Vec<u32> = (0..1u32 << 16)
-        .map(|i| 0x3b00_3800 | (i.wrapping_mul(0x9e37_79b9) >> 9 & 0x007f_03ff))
-        .collect();
-    let piece: &[u8] = bytemuck::cast_slice(&words);
-    for start in (0..buffer.size()).step_by(piece.len()) {
-        let bytes = piece.len().min((buffer.size() - start) as usize);
-        context.queue.write_buffer(buffer, start, &piece[..bytes]);
-    }
 }
 
 /// Seconds of one product.

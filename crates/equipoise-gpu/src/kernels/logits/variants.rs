@@ -2,10 +2,9 @@
 
 use equipoise_core::Head;
 use equipoise_shaders::{
-    Backend, LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_MATRIX_8, LOGITS_MATRIX_16,
-    LOGITS_MATRIX_SPLIT_16, LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32,
-    logits_matrix_8 as matrix_8, logits_matrix_16 as matrix_16, logits_matrix_split_16 as split_16,
-    logits_small_f32,
+    LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_MATRIX_8, LOGITS_MATRIX_16, LOGITS_MATRIX_SPLIT_16,
+    LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32, logits_matrix_8 as matrix_8,
+    logits_matrix_16 as matrix_16, logits_matrix_split_16 as split_16, logits_small_f32,
 };
 use wgpu::Features;
 
@@ -168,16 +167,11 @@ impl Matrices {
     const SUBGROUP: u32 = matrix_16::SUBGROUP;
 
     fn lacks(self, facts: &Facts, shader: &Shader, head: &Head) -> Option<String> {
-        let backend = match facts.backend {
-            wgpu::Backend::Vulkan => Some(Backend::Vulkan),
-            wgpu::Backend::Metal => Some(Backend::Metal),
-            _ => None,
-        };
         let features = Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let size = self.size;
         let needs = [
             (
-                backend.is_some_and(|backend| shader.backends.contains(&backend)),
+                facts.runs(shader.backends),
                 format!("it runs on {:?}", shader.backends),
             ),
             (

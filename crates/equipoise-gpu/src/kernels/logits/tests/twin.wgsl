@@ -40,20 +40,20 @@ fn twin_multiply_add(lane: u32, left: u32, right: u32, value: mat2x4<f32>) -> ma
     for (var i = lane % SUBGROUP; i < SIZE * SIZE; i += SUBGROUP) {
         let e = i / SUBGROUP;
         var products = 0.0;
-        for (var k = 0u; k < SIZE; k++) {
+        for (var k = 0u; k < SIZE; k += 4u) {
             let x = twin_row((left + i / SIZE * PITCH) * PACK + k);
-            products += x * twin_class(right, (i % SIZE) * PITCH * PACK + k);
+            products += dot(x, twin_class(right, (i % SIZE) * PITCH * PACK + k));
         }
         sum[e / 4u][e % 4u] += products;
     }
     return sum;
 }
 
-fn twin_row(at: u32) -> f32 {
+fn twin_row(at: u32) -> vec4<f32> {
     return ROW_AT;
 }
 
-fn twin_class(right: u32, offset: u32) -> f32 {
+fn twin_class(right: u32, offset: u32) -> vec4<f32> {
     let at = (right & ~LOW) * PACK + offset;
     if (right & LOW) != 0u {
         return LOW_AT;
