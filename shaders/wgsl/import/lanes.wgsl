@@ -11,15 +11,3 @@ const BLOCK: u32 = 64u;
 fn opaque(sums: vec4<f32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bitcast<vec4<u32>>(sums) ^ vec4<u32>(parameters.zero));
 }
-
-// X at (row, m); 0 beyond the columns, and some row beyond the rows, whose logits are not stored.
-fn value_at(row: u32, m: u32) -> f32 {
-    let value = load_value(min(row, parameters.rows - 1u) * parameters.dim + min(m, parameters.dim - 1u));
-    return select(0.0, value, m < parameters.dim);
-}
-
-// W at a class of the slice, as `value_at`.
-fn weight_at(slot: u32, m: u32) -> f32 {
-    let value = weight[min(slot, parameters.count - 1u) * parameters.dim + min(m, parameters.dim - 1u)];
-    return select(0.0, value, m < parameters.dim);
-}

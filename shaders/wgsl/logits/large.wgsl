@@ -32,15 +32,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // What the lane loads: four lines at one column.
     let column = lane % DEPTH;
     let lines = lane / DEPTH;
-    let load_row = first_row + 4u * lines;
-    let load_class = first_class + 4u * lines;
+    let rows = line_starts(first_row + 4u * lines, parameters.rows);
+    let classes = line_starts(first_class + 4u * lines, parameters.count);
     // What it multiplies: rows 4·row_group.. and 4·(row_group + HALF)..
     let row_group = ((lane >> 2u) & 7u) | ((lane >> 7u) << 3u);
     let class_group = (lane & 3u) | (((lane >> 5u) & 3u) << 2u);
 
     var sums: array<vec4<f32>, 8>;
     var totals: array<vec4<f32>, 8>;
-    put(0u, lane, four_values(load_row, column), four_weights(lane, load_class, column));
+    put(0u, lane, four_values(rows, 0u, column), four_weights(lane, classes, 0u, column));
     workgroupBarrier();
     var stage = 0u;
     for (var depth = 0u; depth < parameters.dim; depth += DEPTH) {
@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var next_values = vec4<f32>(0.0);
         var next_weights = vec4<f32>(0.0);
         if next < parameters.dim {
-            next_values = four_values(load_row, next + column);
-            next_weights = four_weights(lane, load_class, next + column);
+            next_values = four_values(rows, next, column);
+            next_weights = four_weights(lane, classes, next, column);
         }
         for (var k = 0u; k < DEPTH; k++) {
             let at = stage * ROW_STAGE + k * ROW_STRIDE + row_group;
@@ -84,15 +84,38 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     store_four(row + 4u * HALF + 3u, slot, totals[7]);
 }
 
-fn four_values(row: u32, m: u32) -> vec4<f32> {
-    return vec4<f32>(value_at(row, m), value_at(row + 1u, m), value_at(row + 2u, m), value_at(row + 3u, m));
+// Where four lines of a matrix begin; some line for those beyond it, whose logits are not stored.
+fn line_starts(line: u32, lines: u32) -> vec4<u32> {
+    return min(line + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(lines - 1u)) * parameters.dim;
 }
 
-fn four_weights(lane: u32, slot: u32, m: u32) -> vec4<f32> {
+// Four rows' numbers at a column of a stage; 0 beyond the columns. Most stages lie within them.
+fn four_values(starts: vec4<u32>, depth: u32, column: u32) -> vec4<f32> {
+    let m = depth + column;
+    if depth + DEPTH <= parameters.dim {
+        return values_at(starts + m);
+    }
+    return select(vec4<f32>(0.0), values_at(starts + min(m, parameters.dim - 1u)), m < parameters.dim);
+}
+
+fn values_at(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(load_value(at.x), load_value(at.y), load_value(at.z), load_value(at.w));
+}
+
+// As `four_values`, of classes, and of the lanes that load them.
+fn four_weights(lane: u32, starts: vec4<u32>, depth: u32, column: u32) -> vec4<f32> {
+    let m = depth + column;
     if lane >= CLASS_LOADERS {
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(weight_at(slot, m), weight_at(slot + 1u, m), weight_at(slot + 2u, m), weight_at(slot + 3u, m));
+    if depth + DEPTH <= parameters.dim {
+        return weights_at(starts + m);
+    }
+    return select(vec4<f32>(0.0), weights_at(starts + min(m, parameters.dim - 1u)), m < parameters.dim);
+}
+
+fn weights_at(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(weight[at.x], weight[at.y], weight[at.z], weight[at.w]);
 }
 
 // Writes what the lane loaded to a stage.

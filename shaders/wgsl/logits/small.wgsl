@@ -72,6 +72,18 @@ fn load_tiles(first_row: u32, first_class: u32, depth: u32, lane: u32) {
     }
 }
 
+// X at (row, m); 0 beyond the columns, and some row beyond the rows, whose logits are not stored.
+fn value_at(row: u32, m: u32) -> f32 {
+    let value = load_value(min(row, parameters.rows - 1u) * parameters.dim + min(m, parameters.dim - 1u));
+    return select(0.0, value, m < parameters.dim);
+}
+
+// W at a class of the slice, as `value_at`.
+fn weight_at(slot: u32, m: u32) -> f32 {
+    let value = weight[min(slot, parameters.count - 1u) * parameters.dim + min(m, parameters.dim - 1u)];
+    return select(0.0, value, m < parameters.dim);
+}
+
 // Stores the logits of a row at classes slot, slot + SIDE, … of the slice.
 fn store_row(row: u32, slot: u32, totals: vec4<f32>) {
     store(row, slot, totals.x);
