@@ -4,60 +4,161 @@ use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-/// Kernels, in the order of the table: name, variant (empty if there is one) and imports.
-const KERNELS: &[(&str, &str, &[&str])] = &[
-    ("logits", "f32", &["values_f32"]),
-    ("logits", "f16", &["values_f16"]),
-    ("row_norms", "f32", &["values_f32"]),
-    ("row_norms", "f16", &["values_f16"]),
-    ("row_statistics", "", &["row"]),
-    ("class_candidates", "", &["row"]),
+/// A line of the table of kernels. Its file is `name.wgsl`, or `name/file.wgsl` where there are several.
+struct Line {
+    name: &'static str,
+    /// Empty where the kernel has one file.
+    file: &'static str,
+    /// Tells shaders of one file apart; empty where there is one.
+    variant: &'static str,
+    imports: &'static [&'static str],
+    /// What a device must have, in the words of `Feature` in `lib.rs`.
+    features: &'static [&'static str],
+    /// Where it runs, in the words of `Backend` in `lib.rs`.
+    backends: &'static [&'static str],
+}
+
+/// Every backend.
+const ANYWHERE: &[&str] = &["Vulkan", "Metal", "Dx12"];
+
+/// A kernel that runs everywhere.
+const fn plain(
+    name: &'static str,
+    file: &'static str,
+    variant: &'static str,
+    imports: &'static [&'static str],
+) -> Line {
+    Line {
+        name,
+        file,
+        variant,
+        imports,
+        features: &[],
+        backends: ANYWHERE,
+    }
+}
+
+/// A kernel for matrix cores. naga's HLSL writer has no matrices: it panics.
+const fn cores(line: Line, backends: &'static [&'static str]) -> Line {
+    Line {
+        features: &["F16", "Matrices"],
+        backends,
+        ..line
+    }
+}
+
+/// The imports of `logits` for matrix cores.
+const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
+const MATRIX_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix"];
+
+/// Where matrices of 16×16 and of 8×8 are.
+const HAVE_16: &[&str] = &["Vulkan"];
+const HAVE_8: &[&str] = &["Vulkan", "Metal"];
+
+/// Kernels, in the order of the table.
+const KERNELS: &[Line] = &[
+    plain("logits", "small", "f32", &["logits", "lanes", "values_f32"]),
+    plain("logits", "small", "f16", &["logits", "lanes", "values_f16"]),
+    plain("logits", "large", "f32", &["logits", "lanes", "values_f32"]),
+    plain("logits", "large", "f16", &["logits", "lanes", "values_f16"]),
+    cores(plain("logits", "matrix_split", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix", "8", MATRIX_8), HAVE_8),
+    plain("peak", "fma", "", &["peak"]),
+    plain("peak", "copy", "", &["peak"]),
+    cores(
+        plain("peak", "matrix", "16", &["cores_16", "peak"]),
+        HAVE_16,
+    ),
+    cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
+    plain("row_norms", "", "f32", &["values_f32"]),
+    plain("row_norms", "", "f16", &["values_f16"]),
+    plain("row_statistics", "", "", &["row"]),
+    plain("class_candidates", "", "", &["row"]),
 ];
 
 /// One kernel with its imports, known to be valid.
 pub(crate) struct Kernel {
     pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
     pub(crate) variant: &'static str,
+    pub(crate) features: &'static [&'static str],
+    pub(crate) backends: &'static [&'static str],
     pub(crate) source: String,
     pub(crate) module: naga::Module,
+}
+
+impl Line {
+    /// Where the file lies, without its extension.
+    fn path(&self) -> String {
+        match self.file {
+            "" => self.name.into(),
+            file => format!("{}/{file}", self.name),
+        }
+    }
+
+    fn read(&self, folder: &Path) -> Result<Kernel, String> {
+        let source = Source::read(folder, &self.path(), self.imports)?;
+        Ok(Kernel {
+            name: self.name,
+            file: self.file,
+            variant: self.variant,
+            features: self.features,
+            backends: self.backends,
+            module: source.validated(capabilities(self.features))?,
+            source: source.text,
+        })
+    }
+}
+
+/// What naga has to allow for `features`.
+fn capabilities(features: &[&str]) -> Capabilities {
+    let needed = features.iter().map(|feature| match *feature {
+        "F16" => Capabilities::SHADER_FLOAT16,
+        "Matrices" => Capabilities::COOPERATIVE_MATRIX,
+        other => panic!("no feature is called {other}"),
+    });
+    needed.fold(Capabilities::empty(), Capabilities::union)
 }
 
 /// Reads, joins and validates every kernel under `folder`.
 pub(crate) fn kernels(folder: &Path) -> Result<Vec<Kernel>, String> {
     for file in files(folder)? {
-        if !KERNELS.iter().any(|(name, ..)| *name == file) {
+        if !KERNELS.iter().any(|line| line.path() == file) {
             return Err(format!(
                 "{}/{file}.wgsl is no kernel of build/assemble.rs",
                 folder.display()
             ));
         }
     }
-    let assemble = |(name, variant, imports): &(&'static str, &'static str, &[&str])| {
-        let source = Source::read(folder, name, imports)?;
-        Ok(Kernel {
-            name,
-            variant,
-            module: source.validated()?,
-            source: source.text,
-        })
-    };
-    KERNELS.iter().map(assemble).collect()
+    KERNELS.iter().map(|line| line.read(folder)).collect()
 }
 
+/// Paths of the kernels' files under `folder`, without their extension.
 fn files(folder: &Path) -> Result<Vec<String>, String> {
+    let mut files = Vec::new();
+    for (stem, path) in entries(folder)? {
+        match path.is_dir() {
+            true if stem == "import" => {}
+            true => {
+                let inside = entries(&path)?.into_iter();
+                files.extend(inside.map(|(file, _)| format!("{stem}/{file}")));
+            }
+            false => files.push(stem),
+        }
+    }
+    Ok(files)
+}
+
+/// Stems and paths of what lies in `folder`.
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, String> {
     let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let stem = |path: PathBuf| {
-        let wgsl = path
-            .extension()
-            .is_some_and(|extension| extension == "wgsl");
-        wgsl.then(|| {
-            path.file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into()
-        })
-    };
-    Ok(entries.flatten().filter_map(|e| stem(e.path())).collect())
+    let paths = entries.flatten().map(|entry| entry.path());
+    let named = paths.filter_map(|path| {
+        let stem = path.file_stem()?.to_string_lossy().into_owned();
+        Some((stem, path))
+    });
+    Ok(named.collect())
 }
 
 /// Joined files, and where in the text each begins.
@@ -87,7 +188,7 @@ impl Source {
         Ok(source)
     }
 
-    fn validated(&self) -> Result<naga::Module, String> {
+    fn validated(&self, allowed: Capabilities) -> Result<naga::Module, String> {
         let module = naga::front::wgsl::parse_str(&self.text).map_err(|error| {
             self.describe(
                 error.location(&self.text),
@@ -95,7 +196,7 @@ impl Source {
                 &error.emit_to_string(&self.text),
             )
         })?;
-        Validator::new(ValidationFlags::all(), Capabilities::empty())
+        Validator::new(ValidationFlags::all(), allowed)
             .validate(&module)
             .map_err(|error| {
                 let cause = causes(error.as_inner());

@@ -20,12 +20,8 @@ pub(crate) fn table(kernels: &[Kernel]) -> String {
         &mut out,
         &format!("pub const ALL: &[&Shader] = &[{}];", names.join(", ")),
     );
-    let mut done = Vec::new();
     for kernel in kernels {
-        if !done.contains(&kernel.name) {
-            done.push(kernel.name);
-            constants(&mut out, kernel);
-        }
+        constants(&mut out, kernel);
     }
     layouts(&mut out, kernels);
     out
@@ -36,11 +32,18 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
+/// The parts of a name that are not empty, joined.
+fn joined(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join("_")
+}
+
 fn constant_name(kernel: &Kernel) -> String {
-    match kernel.variant {
-        "" => kernel.name.to_uppercase(),
-        variant => format!("{}_{}", kernel.name, variant).to_uppercase(),
-    }
+    joined(&[kernel.name, kernel.file, kernel.variant]).to_uppercase()
 }
 
 fn shader(out: &mut String, kernel: &Kernel, name: &str) {
@@ -59,24 +62,32 @@ fn shader(out: &mut String, kernel: &Kernel, name: &str) {
             inner.size(kernel.module.to_ctx()).next_multiple_of(16)
         })
         .sum();
-    let (kernel_name, variant, source) = (kernel.name, kernel.variant, &kernel.source);
+    let (kernel_name, source) = (kernel.name, &kernel.source);
+    let variant = joined(&[kernel.file, kernel.variant]);
     let (entry_name, size) = (&entry.name, entry.workgroup_size);
+    let list = |of: &str, names: &[&str]| {
+        let named: Vec<String> = names.iter().map(|name| format!("{of}::{name}")).collect();
+        named.join(", ")
+    };
+    let features = list("Feature", kernel.features);
+    let backends = list("Backend", kernel.backends);
     write!(
         out,
         "/// Kernel `{kernel_name}` {variant}\npub const {name}: Shader = Shader {{\n\
          kernel: {kernel_name:?}, variant: {variant:?}, source: {source:?},\n\
          entry: {entry_name:?}, workgroup_size: {size:?}, workgroup_bytes: {workgroup},\n\
-         storage_buffers: {storage}, backends: Backend::ALL }};\n"
+         storage_buffers: {storage}, features: &[{features}],\n\
+         backends: &[{backends}] }};\n"
     )
     .expect("a String can be written");
 }
 
 /// The kernel's named numbers, so that the host need not repeat them.
 fn constants(out: &mut String, kernel: &Kernel) {
-    let name = kernel.name;
+    let module = constant_name(kernel).to_lowercase();
     line(
         out,
-        &format!("/// Constants of kernel `{name}`.\npub mod {name} {{"),
+        &format!("/// Constants of `{module}`.\npub mod {module} {{"),
     );
     for (_, constant) in kernel.module.constants.iter() {
         let (Some(name), Expression::Literal(literal)) = (

@@ -8,7 +8,7 @@
 mod parameters;
 mod translate;
 
-pub use parameters::{LogitsParameters, NormsParameters, RowParameters};
+pub use parameters::{LogitsParameters, NormsParameters, PeakParameters, RowParameters};
 pub use translate::{Translation, translate};
 
 /// A graphics API that a shader can be translated for.
@@ -25,6 +25,15 @@ pub enum Backend {
 impl Backend {
     /// Every backend.
     pub const ALL: &[Backend] = &[Backend::Vulkan, Backend::Metal, Backend::Dx12];
+}
+
+/// What a shader needs of a device beyond what every device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// `enable f16`.
+    F16,
+    /// `enable wgpu_cooperative_matrix`.
+    Matrices,
 }
 
 /// A validated compute shader with one entry point.
@@ -44,6 +53,8 @@ pub struct Shader {
     pub workgroup_bytes: u32,
     /// Storage buffers bound.
     pub storage_buffers: u32,
+    /// What the device must have.
+    pub features: &'static [Feature],
     /// Where the variant can run. Every kernel has one that runs everywhere.
     pub backends: &'static [Backend],
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 /// What `logits` is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct LogitsParameters {
     /// Rows of the block.
@@ -16,12 +16,12 @@ pub struct LogitsParameters {
     pub first: u32,
     /// Classes of the slice.
     pub count: u32,
+    /// 0, which the shader's compiler cannot know.
+    pub zero: u32,
+    /// What the matrix variants multiply their sums by: they scale the head to fit f16.
+    pub unscale: f32,
     /// Uniform structs are a multiple of 16 bytes.
-    pub padding_0: u32,
-    /// See `padding_0`.
-    pub padding_1: u32,
-    /// See `padding_0`.
-    pub padding_2: u32,
+    pub padding: u32,
 }
 
 /// What `row_norms` is told.
@@ -66,4 +66,18 @@ pub struct RowParameters {
     pub padding_1: u32,
     /// See `padding_0`.
     pub padding_2: u32,
+}
+
+/// What the `peak` kernels are told.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct PeakParameters {
+    /// Times that a lane does its work.
+    pub rounds: u32,
+    /// Elements to copy.
+    pub count: u32,
+    /// A number to compute with.
+    pub factor: f32,
+    /// Another.
+    pub summand: f32,
 }

@@ -3,14 +3,14 @@
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::{Backend, Shader};
+use crate::{Backend, Feature, Shader};
 
 /// What a backend's compiler gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Translation {
     /// SPIR-V 1.3, for Vulkan.
     Words(Vec<u32>),
-    /// MSL 2.0 or HLSL, for Metal and DX12.
+    /// MSL 2.3 or HLSL, for Metal and DX12.
     Text(String),
 }
 
@@ -20,7 +20,7 @@ pub enum Translation {
 /// What naga says, where it cannot: a shader's `backends` are those for which it can.
 pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, String> {
     let module = naga::front::wgsl::parse_str(shader.source).map_err(|e| e.to_string())?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let info = Validator::new(ValidationFlags::all(), capabilities(shader))
         .validate(&module)
         .map_err(|e| e.to_string())?;
     match backend {
@@ -28,6 +28,14 @@ pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, Strin
         Backend::Metal => to_msl(&module, &info).map(Translation::Text),
         Backend::Dx12 => to_hlsl(&module, &info).map(Translation::Text),
     }
+}
+
+fn capabilities(shader: &Shader) -> Capabilities {
+    let needed = shader.features.iter().map(|feature| match feature {
+        Feature::F16 => Capabilities::SHADER_FLOAT16,
+        Feature::Matrices => Capabilities::COOPERATIVE_MATRIX,
+    });
+    needed.fold(Capabilities::empty(), Capabilities::union)
 }
 
 fn to_spirv(module: &naga::Module, info: &ModuleInfo, entry: &str) -> Result<Vec<u32>, String> {
@@ -44,7 +52,7 @@ fn to_spirv(module: &naga::Module, info: &ModuleInfo, entry: &str) -> Result<Vec
 
 fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
     let options = msl::Options {
-        lang_version: (2, 0),
+        lang_version: (2, 3),
         ..Default::default()
     };
     msl::write_string(module, info, &options, &Default::default())

@@ -9,8 +9,8 @@ use std::path::Path;
 fn message(file: &str, from: &str, to: &str) -> String {
     let wgsl = Path::new(env!("CARGO_MANIFEST_DIR")).join("wgsl");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::create_dir(folder.path().join("import")).expect("a folder");
-    for part in ["", "import"] {
+    for part in ["", "import", "logits", "peak"] {
+        std::fs::create_dir_all(folder.path().join(part)).expect("a folder");
         for entry in std::fs::read_dir(wgsl.join(part)).expect("the shaders") {
             let path = entry.expect("a readable folder").path();
             if path.is_file() {
@@ -31,7 +31,9 @@ fn message(file: &str, from: &str, to: &str) -> String {
             "{file} is accepted: {:?}",
             kernels
                 .iter()
-                .map(|k| (k.name, k.variant, k.source.len(), k.module.types.len()))
+                .map(|k| (
+                    k.name, k.file, k.variant, k.features, k.backends, &k.source, &k.module
+                ))
                 .collect::<Vec<_>>()
         ),
         Err(error) => error,
@@ -65,7 +67,7 @@ fn unknown_name_in_an_import() {
 fn what_parses_but_is_not_valid() {
     message(
         "class_candidates.wgsl",
-        "var<storage, read_write> found: Found",
-        "var<storage, read> found: Found",
+        "fn append(candidate: Candidate) {",
+        "fn append(candidate: Candidate) -> u32 {",
     );
 }

@@ -5,7 +5,7 @@
 //! of M products and a bias in f32, in any order and with or without fused operations,
 //! γ = n u / (1 − n u), n = M + 2 and u the largest relative error of one operation (Higham, *Accuracy
 //! and Stability of Numerical Algorithms*, 3.1). Σ|x w| ≤ ‖x‖ ‖w‖. A flushed denormal moves a product
-//! by at most 2⁻¹²⁶ times the other operand, or the sum by 2⁻¹²⁶.
+//! by at most 2⁻¹²⁶ times the other operand, or the sum by 2⁻¹²⁶; matrix cores may flush f16 below 2⁻¹⁴.
 
 use crate::Head;
 use crate::engine::UNDECIDABLE;
@@ -22,6 +22,8 @@ const ROOM: f64 = 1.01;
 pub struct LogitError {
     /// γ: relative to ‖x‖ max‖w‖ + max|b|.
     pub gamma: f64,
+    /// Embeddings' numbers below this may count as 0; at least 2⁻¹²⁶, the least normal f32.
+    pub flushed: f64,
 }
 
 impl LogitError {
@@ -34,6 +36,7 @@ impl LogitError {
                 true => operations / (1.0 - operations),
                 false => f64::INFINITY,
             },
+            flushed: f32::MIN_POSITIVE.into(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wgpu::{Backend, Backends, DeviceType};
+use wgpu::{Backend, Backends, DeviceType, Features};
 
 use crate::GpuError;
 
@@ -10,6 +10,12 @@ use crate::GpuError;
 const BACKENDS: Backends = Backends::VULKAN
     .union(Backends::METAL)
     .union(Backends::DX12);
+
+/// What is made use of where the adapter has it.
+const OPTIONAL: Features = Features::SHADER_F16
+    .union(Features::TIMESTAMP_QUERY)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
+    .union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 /// Which adapter to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,23 +163,34 @@ impl Gpu {
             DeviceChoice::Dx12 => on(Backend::Dx12),
         };
         let adapter = adapter.cloned().ok_or(none)?;
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("equipoise"),
-            required_limits: adapter.limits(),
-            ..Default::default()
-        };
-        let (device, queue) =
-            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
-                GpuError::Request {
-                    adapter: adapter.get_info().name,
-                    message: error.to_string(),
-                }
-            })?;
+        let (device, queue) = Self::request(&adapter)?;
         Ok(Gpu {
             instance,
             adapter,
             device,
             queue,
         })
+    }
+
+    /// A device with the adapter's limits and what is optional, or without the latter where the
+    /// driver refuses what it offers.
+    fn request(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue), GpuError> {
+        let request = |required_features| {
+            pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+                label: Some("equipoise"),
+                required_features,
+                required_limits: adapter.limits(),
+                // SAFETY: of the experimental features only cooperative matrices are asked for,
+                // and only our own shaders use them.
+                experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+                ..Default::default()
+            }))
+        };
+        request(adapter.features() & OPTIONAL)
+            .or_else(|_| request(Features::empty()))
+            .map_err(|error| GpuError::Request {
+                adapter: adapter.get_info().name,
+                message: error.to_string(),
+            })
     }
 }

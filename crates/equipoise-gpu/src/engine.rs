@@ -6,10 +6,19 @@ use equipoise_shaders::{ALL, Shader};
 use crate::device::Context;
 use crate::head::HeadBuffers;
 use crate::kernels::Kernels;
+use crate::kernels::logits::{Facts, LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::plan::{Plan, Sizes};
 use crate::resident::Part;
-use crate::scorer::GpuScorer;
+use crate::scorer::{GpuScorer, bytes_of_values};
 use crate::{Gpu, GpuError};
+
+/// The widest error of logits that is taken for the sake of speed, unless a variant is named: that of
+/// a head split in two f16 parts for M up to about 4,000. An unsplit head leaves eight times as many
+/// rows to float64.
+const WIDEST: LogitBound = LogitBound {
+    gamma: 2e-4,
+    flushed: f64::INFINITY,
+};
 
 /// The engine of one device, its kernels compiled. Scorers hold the memory.
 #[derive(Debug)]
@@ -55,10 +64,12 @@ impl GpuEngine {
     ) -> Result<Self, GpuError> {
         let name = adapter.get_info().name;
         ALL.iter()
+            .filter(|shader| shader.features.is_empty())
             .try_for_each(|shader| check_limits(&name, &device.limits(), shader))?;
+        let facts = Facts::of(&adapter, &device);
         let context = Context { device, queue };
         Ok(Self {
-            kernels: Kernels::new(&context)?,
+            kernels: Kernels::new(&context, facts, &LogitsChoice::from_env())?,
             name,
             context,
             sizes,
@@ -119,11 +130,28 @@ impl GpuEngine {
         pool: &'a dyn Pool,
         resident: Option<&'a [Part]>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        let made = Plan::new(head, &self.sizes)
-            .and_then(|plan| Ok((plan, HeadBuffers::new(&self.context, head, &plan)?)));
-        let (plan, buffers) = made.map_err(|error| error.on(&self.name))?;
-        let scorer = GpuScorer::new(self, head, pool, plan, buffers, resident);
+        let storage = match pool.rows() {
+            0 => Storage::F32,
+            _ => bytes_of_values(pool.chunk(0, 1)?.values).1,
+        };
+        let made = Plan::new(head, &self.sizes).and_then(|plan| {
+            let path = self.path(head, storage, plan.max_rows)?;
+            let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
+            Ok((plan, path, buffers))
+        });
+        let (plan, path, buffers) = made.map_err(|error| error.on(&self.name))?;
+        let scorer = GpuScorer::new(self, head, pool, plan, path, buffers, resident);
         Ok(Box::new(scorer))
+    }
+
+    /// How logits of embeddings in `storage` are computed.
+    fn path(&self, head: &Head, storage: Storage, rows: usize) -> Result<Path, GpuError> {
+        self.kernels.logits.path(Request {
+            head,
+            storage,
+            rows,
+            most: WIDEST,
+        })
     }
 }
 

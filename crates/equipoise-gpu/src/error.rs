@@ -3,7 +3,7 @@
 use crate::DeviceChoice;
 
 /// Errors of adapters and devices.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
     /// No adapter fits the choice.
@@ -46,6 +46,22 @@ pub enum GpuError {
         needed: u64,
         /// The device's limit.
         limit: u64,
+    },
+    /// No variant of kernel `logits` has that name.
+    #[error("no variant of logits is called {name} (hint: there are {known})")]
+    UnknownLogits {
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The variant of kernel `logits` that was asked for cannot be used.
+    #[error("variant {name} of logits cannot be used: {reason}")]
+    LogitsUnfit {
+        /// The variant.
+        name: &'static str,
+        /// What is in the way.
+        reason: String,
     },
     /// The device's memory does not suffice.
     #[error("the device is out of memory: {message}")]

@@ -8,18 +8,11 @@ use wgpu::{Buffer, BufferUsages};
 
 use crate::GpuError;
 use crate::device::Context;
+use crate::kernels::logits::{Path, Weights};
 use crate::plan::Plan;
 
 /// Bytes of the scale table computed and sent at a time.
 const PIECE: usize = 64 << 20;
-
-/// Weights and biases of some classes.
-#[derive(Debug)]
-pub(crate) struct HeadSlice {
-    pub(crate) classes: Range<usize>,
-    pub(crate) weight: Buffer,
-    pub(crate) bias: Buffer,
-}
 
 /// The scales of some predicted classes to all classes.
 #[derive(Debug)]
@@ -31,13 +24,18 @@ pub(crate) struct ScaleSlice {
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct HeadBuffers {
-    pub(crate) head: Vec<HeadSlice>,
+    pub(crate) head: Vec<Weights>,
     pub(crate) scales: Vec<ScaleSlice>,
 }
 
 impl HeadBuffers {
     /// Copies `head` to the device.
-    pub(crate) fn new(context: &Context, head: &Head, plan: &Plan) -> Result<Self, GpuError> {
+    pub(crate) fn new(
+        context: &Context,
+        head: &Head,
+        plan: &Plan,
+        path: &Path,
+    ) -> Result<Self, GpuError> {
         let classes = head.classes();
         let slices = |length: usize| {
             (0..classes)
@@ -47,7 +45,7 @@ impl HeadBuffers {
         let head_slices = context.guarded(|| {
             let slices = slices(plan.head_slice);
             Ok(slices
-                .map(|range| head_slice(context, head, range))
+                .map(|range| path.weights(context, head, range))
                 .collect())
         })?;
         // Each by itself: where memory runs out, the rest of the table is not computed in vain.
@@ -60,20 +58,6 @@ impl HeadBuffers {
             scales,
         })
     }
-}
-
-fn head_slice(context: &Context, head: &Head, classes: Range<usize>) -> HeadSlice {
-    let dim = head.dim();
-    let weight = &head.weight()[classes.start * dim..classes.end * dim];
-    let slice = HeadSlice {
-        weight: storage(context, "head weight", 4 * weight.len()),
-        bias: storage(context, "head bias", 4 * classes.len()),
-        classes: classes.clone(),
-    };
-    context.write(&slice.weight, bytemuck::cast_slice(weight));
-    context.write(&slice.bias, bytemuck::cast_slice(&head.bias()[classes]));
-    context.queue.submit([]);
-    slice
 }
 
 fn scale_slice(

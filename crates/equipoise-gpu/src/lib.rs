@@ -5,6 +5,7 @@
 //! are offered. Device failures are errors, not panics; everything on the device has a label.
 
 mod adapter;
+mod ceilings;
 mod device;
 mod engine;
 mod error;
@@ -13,12 +14,18 @@ mod kernels;
 mod plan;
 mod resident;
 mod scorer;
+mod timer;
 mod upload;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
+pub use ceilings::Ceilings;
 pub use engine::GpuEngine;
 pub use error::GpuError;
+pub use kernels::logits::{
+    LogitBound, LogitsChoice, Measured, Storage, logits_variants, measure_logits,
+};
 pub use plan::Sizes;
 pub use resident::ResidentPool;
+pub use timer::Timer;
 
 pub use wgpu;

@@ -55,7 +55,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(head: &Head, sizes: &Sizes) -> Result<Self, GpuError> {
         let (classes, dim) = (head.classes() as u64, head.dim() as u64);
-        let tile = u64::from(equipoise_shaders::logits::TILE);
+        let tile = u64::from(crate::kernels::logits::LEAST_TILE);
         let groups = u64::from(sizes.groups);
         let fits = |what: &str, each: u64, least: u64| match sizes.binding / each {
             most if most >= least => Ok(most),

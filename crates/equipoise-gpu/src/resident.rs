@@ -3,7 +3,7 @@
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::{Buffer, BufferUsages};
 
-use crate::kernels::logits::Values;
+use crate::kernels::{Storage, Values};
 use crate::scorer::bytes_of_values;
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
@@ -17,7 +17,7 @@ pub(crate) struct Part {
     /// First row of the pool.
     pub(crate) start: usize,
     pub(crate) rows: usize,
-    pub(crate) half: bool,
+    pub(crate) storage: Storage,
     /// Rows may be bound from multiples of it on.
     pub(crate) alignment: usize,
     pub(crate) values: Buffer,
@@ -69,9 +69,8 @@ impl<'a> ResidentPool<'a> {
         if pool.rows() == 0 {
             return Ok(0);
         }
-        let (_, half) = bytes_of_values(pool.chunk(0, 1)?.values);
-        let width = if half { 2 } else { 4 };
-        Ok(pool.rows() as u64 * (pool.dim() as u64 * width + 4))
+        let (_, storage) = bytes_of_values(pool.chunk(0, 1)?.values);
+        Ok(pool.rows() as u64 * (pool.dim() as u64 * storage.bytes() + 4))
     }
 
     /// Makes the part that begins at `start`.
@@ -82,8 +81,8 @@ impl<'a> ResidentPool<'a> {
         progress: &dyn Fn(u64),
     ) -> equipoise_core::Result<Part> {
         let (engine, pool) = (self.engine, self.pool);
-        let (_, half) = bytes_of_values(pool.chunk(start, 1)?.values);
-        let row = pool.dim() as u64 * if half { 2 } else { 4 };
+        let (_, storage) = bytes_of_values(pool.chunk(start, 1)?.values);
+        let row = pool.dim() as u64 * storage.bytes();
         // A whole number of uploads of at least 128 rows: aligned for every device, dimension and type.
         let least = engine
             .context
@@ -107,7 +106,7 @@ impl<'a> ResidentPool<'a> {
             Ok(Part {
                 start,
                 rows,
-                half,
+                storage,
                 alignment,
                 values: engine
                     .context
@@ -138,7 +137,7 @@ impl<'a> ResidentPool<'a> {
         upload: &mut Upload,
     ) -> equipoise_core::Result<usize> {
         let (engine, dim) = (self.engine, self.pool.dim());
-        let width = if part.half { 2 } else { 4 };
+        let width = part.storage.bytes() as usize;
         let mut bytes = Vec::with_capacity(rows * dim * width);
         let mut read = 0;
         // Where the storage breaks, pieces are joined.
@@ -168,7 +167,7 @@ impl<'a> ResidentPool<'a> {
             let values = Values {
                 rows: part.rows as u32,
                 dim: self.pool.dim() as u32,
-                half: part.half,
+                storage: part.storage,
                 buffer: &part.values,
                 offset: 0,
             };

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use bytemuck::{cast_slice, cast_slice_mut, pod_read_unaligned};
-use equipoise_core::engine::{Answer, NONFINITE, Precision, Question, Tolerance};
+use equipoise_core::engine::{Answer, LogitError, NONFINITE, Precision, Question, Tolerance};
 use equipoise_core::{
     Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer, Values as HostValues,
 };
@@ -15,8 +15,9 @@ use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
 use crate::device::{Growing, Mapping, unreadable};
 use crate::head::HeadBuffers;
+use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
-use crate::kernels::logits::{Logits, Values};
+use crate::kernels::logits::{Arguments, Path, Storage};
 use crate::kernels::row_statistics::Rows;
 use crate::plan::Plan;
 use crate::resident::{Part, find};
@@ -39,6 +40,8 @@ pub(crate) struct GpuScorer<'a> {
     dim: usize,
     tolerance: Tolerance,
     plan: Plan,
+    /// How logits are computed.
+    path: Path,
     head: HeadBuffers,
     /// The pool's parts on the device; without them it is streamed.
     resident: Option<&'a [Part]>,
@@ -110,16 +113,25 @@ impl<'a> GpuScorer<'a> {
         head: &Head,
         pool: &'a dyn Pool,
         plan: Plan,
+        path: Path,
         buffers: HeadBuffers,
         resident: Option<&'a [Part]>,
     ) -> Self {
+        let bound = path.bound(head.dim());
         Self {
             engine,
             pool,
             classes: head.classes(),
             dim: head.dim(),
-            tolerance: Tolerance::new(head, Logits::error(head.dim())),
+            tolerance: Tolerance::new(
+                head,
+                LogitError {
+                    gamma: bound.gamma,
+                    flushed: bound.flushed,
+                },
+            ),
             plan,
+            path,
             head: buffers,
             resident,
             logits: Growing::storage("logits"),
@@ -180,17 +192,13 @@ impl<'a> GpuScorer<'a> {
         let (values, norms, first_norm) = place(engine, self.dim, block, &mut slot, &mut encoder)?;
         let bytes = 4 * values.rows as u64 * self.classes as u64;
         let logits = self.logits.at_least(context, bytes).clone();
-        for slice in &self.head.head {
-            let classes = self.classes as u32;
-            let kernel = &engine.kernels.logits;
-            kernel.record(
-                context,
-                &mut encoder,
-                slice,
-                values.borrow(),
-                classes,
-                &logits,
-            );
+        let arguments = Arguments {
+            values: values.borrow(),
+            classes: self.classes as u32,
+            logits: &logits,
+        };
+        for weights in &self.head.head {
+            self.path.record(context, &mut encoder, weights, arguments);
         }
         let bits = bits(block, available);
         let mask = slot
@@ -351,7 +359,7 @@ impl<'a> GpuScorer<'a> {
 struct Placed {
     rows: u32,
     dim: u32,
-    half: bool,
+    storage: Storage,
     buffer: Buffer,
     offset: u64,
 }
@@ -361,7 +369,7 @@ impl Placed {
         Values {
             rows: self.rows,
             dim: self.dim,
-            half: self.half,
+            storage: self.storage,
             buffer: &self.buffer,
             offset: self.offset,
         }
@@ -377,25 +385,24 @@ fn place(
     encoder: &mut CommandEncoder,
 ) -> Result<(Placed, Buffer, u32), GpuError> {
     let context = &engine.context;
-    let placed = |half, buffer: &Buffer, offset| Placed {
+    let placed = |storage, buffer: &Buffer, offset| Placed {
         rows: block.rows as u32,
         dim: dim as u32,
-        half,
+        storage,
         buffer: buffer.clone(),
         offset,
     };
     match block.from {
         From::Device { part, first } => {
-            let width = if part.half { 2 } else { 4 };
-            let offset = first as u64 * dim as u64 * width;
-            let values = placed(part.half, &part.values, offset);
+            let offset = first as u64 * dim as u64 * part.storage.bytes();
+            let values = placed(part.storage, &part.values, offset);
             Ok((values, part.norms.clone(), first as u32))
         }
         From::Host(values) => {
-            let (bytes, half) = bytes_of_values(values);
+            let (bytes, storage) = bytes_of_values(values);
             let buffer = slot.values.at_least(context, bytes.len() as u64).clone();
             slot.upload.record(context, encoder, bytes, &buffer)?;
-            let values = placed(half, &buffer, 0);
+            let values = placed(storage, &buffer, 0);
             let norms = slot.norms.at_least(context, 4 * block.rows as u64).clone();
             let (kernel, groups) = (&engine.kernels.row_norms, engine.sizes.groups);
             kernel.record(context, encoder, values.borrow(), groups, &norms);
@@ -404,11 +411,11 @@ fn place(
     }
 }
 
-/// Embeddings as they are stored, and whether they are f16.
-pub(crate) fn bytes_of_values(values: HostValues<'_>) -> (&[u8], bool) {
+/// Embeddings as they are stored.
+pub(crate) fn bytes_of_values(values: HostValues<'_>) -> (&[u8], Storage) {
     match values {
-        HostValues::F32(values) => (cast_slice(values), false),
-        HostValues::F16(values) => (cast_slice(values), true),
+        HostValues::F32(values) => (cast_slice(values), Storage::F32),
+        HostValues::F16(values) => (cast_slice(values), Storage::F16),
     }
 }
 

@@ -1,35 +1,30 @@
 // Embeddings stored as f16, two to a word, the first in the low half.
 //
-// Widened with integers: `unpack2x16float` may flush subnormals to zero, and every f16 is a normal
-// f32.
+// Widened with integers: `unpack2x16float` and `enable f16` may flush subnormals to zero, and every
+// f16 is a normal f32. NaN and infinities come out finite: their rows have no answer.
 
 @group(0) @binding(1) var<storage, read> values: array<u32>;
 
 fn load_value(index: u32) -> f32 {
-    return bitcast<f32>(value_bits(index));
+    return widen(half_bits(index));
 }
 
-// The bits of a value as an f32's.
+fn half_bits(index: u32) -> u32 {
+    return (values[index >> 1u] >> (16u * (index & 1u))) & 0xffffu;
+}
+
+// The bits of a value as an f32's; those of an infinity where it is not finite.
 fn value_bits(index: u32) -> u32 {
-    return widen((values[index >> 1u] >> (16u * (index & 1u))) & 0xffffu);
+    let half = half_bits(index);
+    return select(bitcast<u32>(widen(half)), 0x7f800000u, (half & 0x7c00u) == 0x7c00u);
 }
 
-// The bits of the f32 equal to the f16 with these bits.
-fn widen(half: u32) -> u32 {
-    let sign = (half & 0x8000u) << 16u;
-    let exponent = (half >> 10u) & 0x1fu;
-    let fraction = half & 0x3ffu;
-    if exponent == 31u {
-        return sign | 0x7f800000u | (fraction << 13u);
-    }
-    if exponent != 0u {
-        // 127 − 15: the difference of the biases.
-        return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
-    }
-    if fraction == 0u {
-        return sign;
-    }
-    // fraction · 2⁻²⁴; its leading one becomes the hidden bit.
-    let leading = firstLeadingBit(fraction);
-    return sign | ((leading + 103u) << 23u) | ((fraction << (23u - leading)) & 0x7fffffu);
+// The f16 with these bits. Exact: the difference below is a multiple of 2⁻²⁴ less than 2⁻¹⁴.
+fn widen(half: u32) -> f32 {
+    let magnitude = (half & 0x7fffu) << 13u;
+    // 112 = 127 − 15: the difference of the biases. A subnormal is read as 1.fraction · 2⁻¹⁴.
+    let normal = bitcast<f32>(magnitude + (112u << 23u));
+    let subnormal = bitcast<f32>(magnitude + (113u << 23u)) - 0x1p-14;
+    let value = select(normal, subnormal, magnitude < (1u << 23u));
+    return bitcast<f32>(bitcast<u32>(value) | ((half & 0x8000u) << 16u));
 }

@@ -5,7 +5,7 @@ use equipoise_shaders::{CLASS_CANDIDATES, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
 use super::row_statistics::Rows;
-use super::{Kernel, first_bytes};
+use super::{Checks, Kernel, first_bytes};
 use crate::device::Context;
 use crate::head::ScaleSlice;
 
@@ -32,7 +32,7 @@ pub(crate) fn list_bytes(candidates: usize) -> u64 {
 impl ClassCandidates {
     pub(crate) fn new(context: &Context) -> Self {
         Self {
-            kernel: Kernel::new(context, &CLASS_CANDIDATES),
+            kernel: Kernel::new(context, &CLASS_CANDIDATES, Checks::Full),
         }
     }
 

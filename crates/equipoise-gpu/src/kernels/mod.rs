@@ -10,6 +10,7 @@ use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
 
 use crate::GpuError;
 use crate::device::Context;
+pub(crate) use logits::Storage;
 
 /// The shaders' sentinels are the engine's.
 const _: () = {
@@ -19,7 +20,7 @@ const _: () = {
     assert!(shader::UNAVAILABLE == engine::UNAVAILABLE);
     assert!(shader::UNDECIDABLE == engine::UNDECIDABLE);
     assert!(shader::NONFINITE == engine::NONFINITE);
-    assert!(equipoise_shaders::row_norms::NONFINITE_NORM < 0.0);
+    assert!(equipoise_shaders::row_norms_f32::NONFINITE_NORM < 0.0);
     assert!(shader::ALL_CLASSES == engine::ALL_CLASSES);
     assert!(shader::NO_CLASS == engine::NO_CLASS);
     assert!(shader::PAIR == engine::PAIR);
@@ -39,10 +40,15 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    pub(crate) fn new(context: &Context) -> Result<Self, GpuError> {
+    pub(crate) fn new(
+        context: &Context,
+        facts: logits::Facts,
+        choice: &logits::LogitsChoice,
+    ) -> Result<Self, GpuError> {
+        let logits = logits::Logits::new(context, facts, choice, logits::Cache::of_user())?;
         context.guarded(|| {
             Ok(Self {
-                logits: logits::Logits::new(context),
+                logits,
                 row_norms: row_norms::RowNorms::new(context),
                 row_statistics: row_statistics::RowStatistics::new(context),
                 class_candidates: class_candidates::ClassCandidates::new(context),
@@ -51,23 +57,42 @@ impl Kernels {
     }
 }
 
+/// Which checks a shader is compiled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// Indices are clamped and loops bounded.
+    Full,
+    /// None: tests prove that indices stay within the bindings and that loops end.
+    Proven,
+}
+
 /// A compiled shader.
-#[derive(Debug)]
-struct Kernel {
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
 }
 
 impl Kernel {
-    fn new(context: &Context, shader: &Shader) -> Self {
+    pub(crate) fn new(context: &Context, shader: &Shader, checks: Checks) -> Self {
         let label = format!("{} {}", shader.kernel, shader.variant);
         let label = label.trim_end().to_owned();
-        let module = context
-            .device
-            .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(&label),
-                source: wgpu::ShaderSource::Wgsl(shader.source.into()),
-            });
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+        };
+        let device = &context.device;
+        let module = match checks {
+            Checks::Full => device.create_shader_module(descriptor),
+            // SAFETY: who says `Proven` has tests that run the shader between guarded zones at awkward
+            // sizes; its loops count up to a parameter.
+            Checks::Proven => unsafe {
+                device.create_shader_module_trusted(
+                    descriptor,
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            },
+        };
         let pipeline = context
             .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
@@ -86,7 +111,7 @@ impl Kernel {
     }
 
     /// Records one dispatch with `resources` bound from 0 on.
-    fn record(
+    pub(crate) fn record(
         &self,
         context: &Context,
         encoder: &mut CommandEncoder,
@@ -118,7 +143,7 @@ impl Kernel {
 }
 
 /// The first `bytes` of a buffer, which may be larger than a binding may be.
-fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
+pub(crate) fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
     BindingResource::Buffer(BufferBinding {
         buffer,
         offset: 0,
@@ -130,4 +155,27 @@ fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
 fn group_per_row(rows: u32, most: u32) -> [u32; 2] {
     let width = rows.min(most).max(1);
     [width, rows.div_ceil(width)]
+}
+
+/// Embeddings on the device, (rows, dim).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) rows: u32,
+    pub(crate) dim: u32,
+    /// f16 are two to a word.
+    pub(crate) storage: Storage,
+    pub(crate) buffer: &'a Buffer,
+    /// Where they begin, in bytes: a multiple of the device's alignment.
+    pub(crate) offset: u64,
+}
+
+impl<'a> Values<'a> {
+    fn binding(&self) -> BindingResource<'a> {
+        let bytes = u64::from(self.rows) * u64::from(self.dim) * self.storage.bytes();
+        BindingResource::Buffer(BufferBinding {
+            buffer: self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(bytes.next_multiple_of(4)),
+        })
+    }
 }

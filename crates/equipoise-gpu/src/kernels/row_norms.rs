@@ -4,8 +4,7 @@ use bytemuck::bytes_of;
 use equipoise_shaders::{NormsParameters, ROW_NORMS_F16, ROW_NORMS_F32};
 use wgpu::{Buffer, CommandEncoder};
 
-use super::logits::Values;
-use super::{Kernel, first_bytes, group_per_row};
+use super::{Checks, Kernel, Storage, Values, first_bytes, group_per_row};
 use crate::device::Context;
 
 #[derive(Debug)]
@@ -17,8 +16,8 @@ pub(crate) struct RowNorms {
 impl RowNorms {
     pub(crate) fn new(context: &Context) -> Self {
         Self {
-            f32: Kernel::new(context, &ROW_NORMS_F32),
-            f16: Kernel::new(context, &ROW_NORMS_F16),
+            f32: Kernel::new(context, &ROW_NORMS_F32, Checks::Full),
+            f16: Kernel::new(context, &ROW_NORMS_F16, Checks::Full),
         }
     }
 
@@ -36,9 +35,9 @@ impl RowNorms {
             dim: values.dim,
             ..Default::default()
         };
-        let kernel = match values.half {
-            true => &self.f16,
-            false => &self.f32,
+        let kernel = match values.storage {
+            Storage::F32 => &self.f32,
+            Storage::F16 => &self.f16,
         };
         let uniform = context.uniform("norms parameters", bytes_of(&parameters));
         kernel.record(

@@ -5,7 +5,7 @@ use equipoise_core::engine::Tolerance;
 use equipoise_shaders::{ROW_STATISTICS, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
-use super::{Kernel, first_bytes, group_per_row};
+use super::{Checks, Kernel, first_bytes, group_per_row};
 use crate::device::Context;
 use crate::head::ScaleSlice;
 
@@ -65,7 +65,7 @@ impl Rows<'_> {
 impl RowStatistics {
     pub(crate) fn new(context: &Context) -> Self {
         Self {
-            kernel: Kernel::new(context, &ROW_STATISTICS),
+            kernel: Kernel::new(context, &ROW_STATISTICS, Checks::Full),
         }
     }
 

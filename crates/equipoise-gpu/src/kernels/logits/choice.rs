@@ -1,0 +1,205 @@
+//! Which variant computes a head's logits.
+//!
+//! A name decides, given to the engine or in `EQUIPOISE_LOGITS`. Otherwise the variants that the
+//! device can run, and whose bound is narrow enough, are timed on it for a few milliseconds each,
+//! once: the fastest is remembered in the user's cache, by adapter, driver and class of shapes. A
+//! software adapter is not measured: it takes the first variant.
+
+use std::sync::{Mutex, OnceLock};
+
+use equipoise_core::Head;
+
+use super::bound::LogitBound;
+use super::cache::Cache;
+use super::facts::Facts;
+use super::measure::{Measured, fastest, measure};
+use super::variants::{Storage, VARIANTS, Variant};
+use super::{Path, trial};
+use crate::device::Context;
+use crate::{Gpu, GpuError};
+
+/// Environment variable that names a variant.
+const VARIABLE: &str = "EQUIPOISE_LOGITS";
+
+/// Who chooses the variant of kernel `logits`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogitsChoice {
+    /// The fastest on the device.
+    #[default]
+    Auto,
+    /// The variant of this name.
+    Named(String),
+}
+
+impl LogitsChoice {
+    /// What `EQUIPOISE_LOGITS` says: a variant's name; nothing, or `auto`, means [`Self::Auto`].
+    pub fn from_env() -> Self {
+        match std::env::var(VARIABLE) {
+            Ok(name) if !name.is_empty() && name != "auto" => Self::Named(name),
+            _ => Self::Auto,
+        }
+    }
+}
+
+/// The names of the variants of kernel `logits`.
+pub fn logits_variants() -> impl Iterator<Item = &'static str> {
+    VARIANTS.iter().map(|variant| variant.name)
+}
+
+/// What logits are needed of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) storage: Storage,
+    /// Rows of a full block.
+    pub(crate) rows: usize,
+    /// Widest bound that [`LogitsChoice::Auto`] takes.
+    pub(crate) most: LogitBound,
+}
+
+/// Kernel `logits` on one device: its variants, compiled as they are needed.
+#[derive(Debug)]
+pub(crate) struct Logits {
+    context: Context,
+    facts: Facts,
+    named: Option<&'static Variant>,
+    cache: Cache,
+    paths: Vec<[OnceLock<Result<Path, GpuError>>; 2]>,
+    /// Held while measuring, so that measurements do not disturb each other.
+    measuring: Mutex<()>,
+}
+
+impl Logits {
+    /// # Errors
+    /// [`GpuError::UnknownLogits`] where no variant has the name chosen.
+    pub(crate) fn new(
+        context: &Context,
+        facts: Facts,
+        choice: &LogitsChoice,
+        cache: Cache,
+    ) -> Result<Self, GpuError> {
+        let named = match choice {
+            LogitsChoice::Auto => None,
+            LogitsChoice::Named(name) => Some(variant_named(name)?),
+        };
+        Ok(Self {
+            context: context.clone(),
+            facts,
+            named,
+            cache,
+            paths: VARIANTS.iter().map(|_| Default::default()).collect(),
+            measuring: Mutex::new(()),
+        })
+    }
+
+    /// The path for `request`.
+    ///
+    /// # Errors
+    /// [`GpuError::LogitsUnfit`] where the variant named cannot serve it, others where compiling
+    /// or measuring fails.
+    pub(crate) fn path(&self, request: Request<'_>) -> Result<Path, GpuError> {
+        let variant = match self.named {
+            Some(named) => match self.unfit(named, request) {
+                Some(reason) => {
+                    let name = named.name;
+                    return Err(GpuError::LogitsUnfit { name, reason });
+                }
+                None => named,
+            },
+            None if self.facts.software => &VARIANTS[0],
+            None => self.fastest(request)?,
+        };
+        self.compiled(variant, request.storage)
+    }
+
+    /// Why `variant` cannot serve `request`.
+    fn unfit(&self, variant: &Variant, request: Request<'_>) -> Option<String> {
+        let bound = variant.bound(request.head.dim());
+        let wide = || format!("its error bound, {bound}, is wider than {}", request.most);
+        let lacks = variant.lacks(&self.facts, request.storage, request.head);
+        lacks.or_else(|| (!bound.within(request.most)).then(wide))
+    }
+
+    /// The fastest variant that can serve `request`: remembered, or measured.
+    fn fastest(&self, request: Request<'_>) -> Result<&'static Variant, GpuError> {
+        let _alone = self
+            .measuring
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let key = self.facts.key(request);
+        let known = self.cache.get(&key);
+        let known = known.and_then(|name| variant_named(&name).ok());
+        if let Some(variant) = known.filter(|variant| self.unfit(variant, request).is_none()) {
+            return Ok(variant);
+        }
+        let measured = self.measured(request)?;
+        let Some(best) = fastest(&measured) else {
+            return Ok(&VARIANTS[0]);
+        };
+        self.cache.put(&key, best);
+        variant_named(best)
+    }
+
+    /// Every variant that can serve `request`, timed.
+    pub(crate) fn measured(&self, request: Request<'_>) -> Result<Vec<Measured>, GpuError> {
+        let fit = VARIANTS
+            .iter()
+            .filter(|variant| self.unfit(variant, request).is_none());
+        // One that does not compile here, or fails its trial, is no candidate. If the first does
+        // not, that shows when it is used.
+        let paths: Vec<Path> = fit
+            .filter_map(|variant| self.compiled(variant, request.storage).ok())
+            .collect();
+        measure(&self.context, &paths, request)
+    }
+
+    /// The variant, compiled and tried once.
+    fn compiled(&self, variant: &'static Variant, storage: Storage) -> Result<Path, GpuError> {
+        let place = VARIANTS.iter().position(|known| known.name == variant.name);
+        let place = &self.paths[place.unwrap_or_default()][storage as usize];
+        let made = place.get_or_init(|| {
+            let path = self
+                .context
+                .guarded(|| Path::new(&self.context, variant, storage))?;
+            match variant.needs_trial() {
+                true => trial::passes(&self.context, &path).map(|()| path),
+                false => Ok(path),
+            }
+        });
+        made.clone()
+    }
+}
+
+/// The variant called `name`.
+fn variant_named(name: &str) -> Result<&'static Variant, GpuError> {
+    let found = VARIANTS.iter().find(|variant| variant.name == name);
+    found.ok_or_else(|| GpuError::UnknownLogits {
+        name: name.into(),
+        known: logits_variants().collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Every variant that `gpu` can run on `rows` rows of embeddings against `head`, timed for a few
+/// milliseconds each. Nothing is remembered.
+///
+/// # Errors
+/// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
+pub fn measure_logits(
+    gpu: &Gpu,
+    head: &Head,
+    storage: Storage,
+    rows: usize,
+) -> Result<Vec<Measured>, GpuError> {
+    let context = Context {
+        device: gpu.device.clone(),
+        queue: gpu.queue.clone(),
+    };
+    let facts = Facts::of(&gpu.adapter, &gpu.device);
+    let logits = Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())?;
+    logits.measured(Request {
+        head,
+        storage,
+        rows,
+        most: LogitBound::ANY,
+    })
+}

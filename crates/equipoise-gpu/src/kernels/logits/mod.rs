@@ -1,0 +1,121 @@
+//! Kernel `logits`: Z = X Wᵀ + b, in several variants behind one wrapper.
+//!
+//! [`Logits`] belongs to a device. [`Logits::path`] picks the variant for a head, a storage and a block
+//! size (see `choice.rs`); the [`Path`] makes the head's [`Weights`] as the variant wants them,
+//! records the product and says how far it may be off (see `variants.rs`).
+
+mod bound;
+mod cache;
+mod choice;
+mod facts;
+mod measure;
+mod split;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod variants;
+mod weights;
+
+use bytemuck::bytes_of;
+use equipoise_shaders::LogitsParameters;
+use wgpu::{Buffer, CommandEncoder};
+
+use super::{Checks, Kernel, Values, first_bytes};
+use crate::GpuError;
+use crate::device::Context;
+
+pub use bound::LogitBound;
+pub use choice::{LogitsChoice, logits_variants, measure_logits};
+pub use measure::Measured;
+pub use variants::Storage;
+
+pub(crate) use cache::Cache;
+pub(crate) use choice::{Logits, Request};
+pub(crate) use facts::Facts;
+pub(crate) use variants::LEAST_TILE;
+pub(crate) use weights::Weights;
+
+use variants::Variant;
+
+/// One variant, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    variant: &'static Variant,
+    storage: Storage,
+    kernel: Kernel,
+}
+
+/// A block's embeddings, in the path's storage, and where its logits, (rows, classes), go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) values: Values<'a>,
+    pub(crate) classes: u32,
+    pub(crate) logits: &'a Buffer,
+}
+
+impl Path {
+    fn new(
+        context: &Context,
+        variant: &'static Variant,
+        storage: Storage,
+    ) -> Result<Self, GpuError> {
+        let shader = variant.shader(storage).ok_or(GpuError::LogitsUnfit {
+            name: variant.name,
+            reason: format!("it has no shader for {storage:?} embeddings"),
+        })?;
+        Ok(Self {
+            variant,
+            storage,
+            // The variants' tests show that they stay within their bindings and end.
+            kernel: Kernel::new(context, shader, Checks::Proven),
+        })
+    }
+
+    /// How far the logits may be off.
+    pub(crate) fn bound(&self, dim: usize) -> LogitBound {
+        self.variant.bound(dim)
+    }
+
+    /// Records the logits of the classes of `weights`.
+    pub(crate) fn record(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        weights: &Weights,
+        arguments: Arguments<'_>,
+    ) {
+        let Arguments {
+            values,
+            classes,
+            logits,
+        } = arguments;
+        let Values { rows, dim, .. } = values;
+        let parameters = LogitsParameters {
+            rows,
+            dim,
+            classes,
+            first: weights.classes.start as u32,
+            count: weights.classes.len() as u32,
+            unscale: weights.unscale,
+            ..Default::default()
+        };
+        let uniform = context.uniform("logits parameters", bytes_of(&parameters));
+        let bytes = u64::from(rows) * u64::from(classes) * 4;
+        let mut resources = vec![
+            uniform.as_entire_binding(),
+            values.binding(),
+            weights.parts[0].as_entire_binding(),
+            weights.bias.as_entire_binding(),
+            first_bytes(logits, bytes),
+        ];
+        let more = weights.parts[1..].iter();
+        resources.extend(more.map(Buffer::as_entire_binding));
+        let [tile_rows, tile_classes] = self.variant.tile;
+        // Columns of tiles fastest: neighbours share the rows, and all share the head.
+        let groups = [
+            parameters.count.div_ceil(tile_classes),
+            rows.div_ceil(tile_rows),
+        ];
+        self.kernel.record(context, encoder, &resources, groups);
+    }
+}

@@ -1,0 +1,121 @@
+//! Which variant is taken.
+
+use equipoise_core::Head;
+
+use super::{facts, head};
+use crate::GpuError;
+use crate::kernels::logits::choice::{Logits, LogitsChoice, Request};
+use crate::kernels::logits::measure::fastest;
+use crate::kernels::logits::variants::VARIANTS;
+use crate::kernels::logits::{Cache, LogitBound, Storage};
+
+fn request(head: &Head) -> Request<'_> {
+    Request {
+        head,
+        storage: Storage::F16,
+        rows: 100,
+        most: LogitBound::ANY,
+    }
+}
+
+fn logits(choice: LogitsChoice, cache: Cache, software: bool) -> Result<Logits, GpuError> {
+    let (context, mut facts) = facts();
+    facts.software = software;
+    Logits::new(&context, facts, &choice, cache)
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_name_decides_and_an_unknown_one_is_an_error() {
+    let head = head(3, 5, 1.0);
+    let named = |name: &str| {
+        let choice = LogitsChoice::Named(name.into());
+        logits(choice, Cache::none(), false)
+    };
+    for name in ["small", "large"] {
+        let path = named(name).and_then(|logits| logits.path(request(&head)));
+        assert_eq!(path.expect("a path").variant.name, name);
+    }
+    let error = named("tiny").unwrap_err().to_string();
+    assert!(
+        error.starts_with("no variant of logits is called tiny (hint: there are small, large"),
+        "{error}"
+    );
+    let narrow = Request {
+        most: LogitBound {
+            gamma: 1e-9,
+            flushed: 1.0,
+        },
+        ..request(&head)
+    };
+    let error = named("small").and_then(|logits| logits.path(narrow));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("error bound"), "{error}");
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_software_adapter_takes_the_first_unmeasured() {
+    let head = head(3, 5, 1.0);
+    let logits = logits(LogitsChoice::Auto, Cache::none(), true).expect("logits");
+    let path = logits.path(request(&head)).expect("a path");
+    assert_eq!(path.variant.name, VARIANTS[0].name);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn the_fastest_is_measured_once_and_remembered() {
+    let head = head(3, 5, 1.0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("deep").join("logits.json");
+    let auto = || logits(LogitsChoice::Auto, Cache::at(file.clone()), false);
+    let first = auto().and_then(|logits| logits.path(request(&head)));
+    let first = first.expect("a path").variant.name;
+    let text = std::fs::read_to_string(&file).expect("a cache");
+    assert!(
+        text.contains("\"version\": 1") && text.contains(first),
+        "{text}"
+    );
+    // What the file says is taken, not measured.
+    let other = match first {
+        "small" => "large",
+        _ => "small",
+    };
+    std::fs::write(&file, text.replace(first, other)).expect("a cache");
+    let path = auto().and_then(|logits| logits.path(request(&head)));
+    assert_eq!(path.expect("a path").variant.name, other);
+    for broken in [
+        "",
+        "{",
+        "{\"version\": 0}",
+        &text.replace("\"version\": 1", "\"version\": 2"),
+    ] {
+        std::fs::write(&file, broken).expect("a cache");
+        assert!(
+            auto()
+                .and_then(|logits| logits.path(request(&head)))
+                .is_ok()
+        );
+    }
+    // A folder in the file's place can be neither read nor written.
+    let cache = Cache::at(folder.path().into());
+    let path = logits(LogitsChoice::Auto, cache, false).and_then(|l| l.path(request(&head)));
+    assert!(path.is_ok(), "{path:?}");
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn measurements_are_of_every_variant_that_fits() {
+    let head = head(3, 5, 1.0);
+    let logits = logits(LogitsChoice::Auto, Cache::none(), false).expect("logits");
+    let measured = logits.measured(request(&head)).expect("measurements");
+    let names: Vec<_> = measured.iter().map(|found| found.variant).collect();
+    assert!(names.starts_with(&["small", "large"]), "{names:?}");
+    assert!(
+        measured
+            .iter()
+            .all(|found| found.seconds > 0.0 && found.gflops > 0.0)
+    );
+    let best = fastest(&measured).expect("one");
+    assert!(names.contains(&best));
+}
