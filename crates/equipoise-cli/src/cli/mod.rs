@@ -5,6 +5,7 @@
 mod demo;
 mod embed;
 mod fit;
+mod question;
 mod select;
 
 use std::path::PathBuf;

@@ -1,47 +1,26 @@
 //! `select`: picks the rows that are worth a label.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use equipoise::core::quota::{self, ClassOrder};
-use equipoise::core::strategies::{Nonfinite, Strategy};
-use equipoise::core::{Engine, LabelledRow, Pick, Pool, Request, RowSet, Selection};
-use equipoise::pool::{self, EmbeddingPool, HeadFile, PickFormat};
+use equipoise::core::{Engine, Pick, Pool, Request, Selection};
+use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
+use super::question::{Files, Question};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
-use crate::failure::{Failure, Result};
-
-/// How many rows each class may claim.
-#[derive(Debug, Clone)]
-pub(crate) enum Quotas {
-    /// As many for each class.
-    Uniform,
-    /// So that the labelled set becomes even.
-    Balance,
-    /// As a file says.
-    File(PathBuf),
-}
+use crate::failure::Result;
 
 /// One selection.
 #[derive(Clone)]
 pub(crate) struct Job {
-    pub embeddings: PathBuf,
-    pub head: Option<PathBuf>,
-    pub strategy: &'static dyn Strategy,
-    pub budget: usize,
+    pub question: Question,
     pub out: PathBuf,
-    pub labelled: Option<PathBuf>,
-    pub exclude: Vec<PathBuf>,
-    pub quotas: Quotas,
-    pub class_order: ClassOrder,
     pub seed: u64,
     pub report: Option<PathBuf>,
     pub format: PickFormat,
-    pub nonfinite: Nonfinite,
-    pub force: bool,
 }
 
 /// What came of it.
@@ -82,11 +61,9 @@ pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> 
 
 /// What can be refused before a device is opened or a file is read.
 fn check(job: &Job) -> Result<()> {
-    if job.budget == 0 {
-        return Err(equipoise::core::Error::ZeroBudget.into());
-    }
+    job.question.check()?;
     for out in std::iter::once(&job.out).chain(&job.report) {
-        pool::check_output(out, job.force)?;
+        pool::check_output(out, job.question.force)?;
     }
     Ok(())
 }
@@ -98,220 +75,34 @@ fn check(job: &Job) -> Result<()> {
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
     let started = Instant::now();
-    let pool = EmbeddingPool::open(&job.embeddings)?;
-    for notice in pool.notices() {
-        console.note(notice);
-    }
-    if pool.rows() == 0 {
-        return Err(Failure::new("the pool has no rows")
-            .at(&job.embeddings)
-            .with_hint("make one with `equipoise embed`"));
-    }
-    let head = job
-        .head
-        .as_deref()
-        .map(|path| read_head(path, job, &pool, console))
-        .transpose()?;
-    let labelled = read_labelled(job, &pool, head.as_ref())?;
-    let available = available(job, &pool, &labelled)?;
-    let quotas = match &head {
-        Some(head) => quotas(job, head, &labelled, available.len())?,
-        None => None,
-    };
-    let bar = console.bar(pool.rows() as u64, "selecting");
-    let selection = job.strategy.select(
+    let question = &job.question;
+    let files = question.read(console)?;
+    let bar = console.bar(files.pool.rows() as u64, "selecting");
+    let selection = question.strategy.select(
         engine,
         &Request {
-            head: head.as_ref().map(|head| &head.head),
-            labelled: &labelled,
-            quotas: quotas.as_deref(),
-            class_order: job.class_order,
             seed: job.seed,
-            nonfinite: job.nonfinite,
             progress: &|rows| bar.inc(rows),
-            ..Request::new(&pool, &available, job.budget)
+            ..files.request(question)
         },
     );
     bar.finish_and_clear();
-    let selection = selection.map_err(|error| name_row(error, job, &pool))?;
-    let names = head.as_ref().map(class_names).unwrap_or_default();
-    pool::write_picks(
-        &job.out,
-        job.force,
-        job.format,
-        &selection.picks,
-        pool.ids(),
-        &names,
-    )?;
-    let summed = report(
-        job,
-        engine,
-        &pool,
-        available.len(),
-        &selection,
-        names,
-        started,
-    );
+    let selection = selection.map_err(|error| question.name_row(error, &files.pool))?;
+    let names = files.class_names();
+    let ids = files.pool.ids();
+    let picks = &selection.picks;
+    pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
+    let summed = report(job, engine, &files, &selection, names, started);
     if let Some(page) = &job.report {
-        super::report::write(page, job.force, &summed, &selection.picks, &pool, console)?;
+        super::report::write(page, question.force, &summed, picks, &files.pool, console)?;
     }
     Ok(summed)
-}
-
-/// Names the pool, and the image as well, where the strategy names the row.
-fn name_row(error: equipoise::core::Error, job: &Job, pool: &EmbeddingPool) -> Failure {
-    use equipoise::core::Error;
-    let image = match &error {
-        Error::NonFiniteRow { row } if !pool.ids().are_rows() => {
-            Some(pool.ids().id(*row).into_owned())
-        }
-        _ => None,
-    };
-    let of_pool = matches!(
-        &error,
-        Error::NonFiniteRow { .. } | Error::Read { .. } | Error::NothingAvailable { .. }
-    );
-    let failure = Failure::from(error);
-    match (image, of_pool) {
-        (Some(id), _) => failure.at(Path::new(&id)).at(&job.embeddings),
-        (None, true) => failure.at(&job.embeddings),
-        (None, false) => failure,
-    }
-}
-
-/// The head, where it fits the pool and the strategy.
-fn read_head(path: &Path, job: &Job, pool: &EmbeddingPool, console: Console) -> Result<HeadFile> {
-    let file = HeadFile::read(path)?;
-    for notice in &file.notices {
-        console.note(notice);
-    }
-    if file.head.dim() != pool.dim() {
-        let error = equipoise::core::Error::Dimension {
-            head: file.head.dim(),
-            pool: pool.dim(),
-        };
-        return Err(Failure::from(error).at(path));
-    }
-    if job.strategy.needs_head() && file.head.classes() == 1 {
-        return Err(Failure::new(format!(
-            "the head has a single class: strategy {} has no boundary to look at",
-            job.strategy.name()
-        ))
-        .at(path)
-        .with_hint("fit a head on two classes or more, or use `--strategy random`"));
-    }
-    if let Some(what) = pool.mismatch(&file) {
-        if !job.force {
-            return Err(Failure::new(what)
-                .at(path)
-                .with_hint("fit a head on this pool; `--force` takes it all the same"));
-        }
-        console.warn(format!("{}: {what}", path.display()));
-    }
-    Ok(file)
-}
-
-/// The rows of `--labelled`, with their class where file and head know it.
-fn read_labelled(
-    job: &Job,
-    pool: &EmbeddingPool,
-    head: Option<&HeadFile>,
-) -> Result<Vec<LabelledRow>> {
-    let Some(path) = &job.labelled else {
-        return Ok(Vec::new());
-    };
-    let rows = pool::read_rows(path, pool.ids())?;
-    rows.into_iter()
-        .map(|(row, label)| {
-            let class = match (label, head) {
-                (Some(label), Some(head)) => Some(
-                    class_of(&label, &pool.ids().id(row), head)
-                        .map_err(|failure| failure.at(path))?,
-                ),
-                _ => None,
-            };
-            Ok(LabelledRow { row, class })
-        })
-        .collect()
-}
-
-/// The class that `label` means to the head: by name, or by number where it has no names.
-fn class_of(label: &str, id: &str, head: &HeadFile) -> Result<u32> {
-    let classes = head.head.classes();
-    let class = match &head.classes {
-        Some(names) => names.iter().position(|name| name == label),
-        None => label.parse().ok().filter(|class| *class < classes),
-    };
-    class.map(|class| class as u32).ok_or_else(|| {
-        let failure = Failure::new(format!(
-            "label `{label}` of `{id}` is none of the head's {classes} classes"
-        ));
-        match &head.classes {
-            Some(names) => failure.with_hint(format!("the head knows {}", shortened(names))),
-            None => failure.with_hint(format!(
-                "the head has no class names: labels are 0 to {}",
-                classes - 1
-            )),
-        }
-    })
-}
-
-fn shortened(names: &[String]) -> String {
-    match names {
-        [first @ .., _] if names.len() > 12 => {
-            format!("{}, … ({} in all)", first[..11].join(", "), names.len())
-        }
-        _ => names.join(", "),
-    }
-}
-
-/// The rows neither labelled nor excluded.
-fn available(job: &Job, pool: &EmbeddingPool, labelled: &[LabelledRow]) -> Result<RowSet> {
-    let mut available = RowSet::all(pool.rows());
-    for labelled in labelled {
-        available.remove(labelled.row);
-    }
-    for path in &job.exclude {
-        for (row, _) in pool::read_rows(path, pool.ids())? {
-            available.remove(row);
-        }
-    }
-    Ok(available)
-}
-
-/// What each class may claim; `None` for the uniform quota.
-fn quotas(
-    job: &Job,
-    head: &HeadFile,
-    labelled: &[LabelledRow],
-    available: usize,
-) -> Result<Option<Vec<usize>>> {
-    let classes = head.head.classes();
-    Ok(match &job.quotas {
-        Quotas::Uniform => None,
-        Quotas::Balance => {
-            let counts = quota::class_counts(labelled, classes)?;
-            Some(quota::balance(job.budget.min(available), &counts))
-        }
-        Quotas::File(path) => Some(pool::read_quotas(path, classes, head.classes.as_deref())?),
-    })
-}
-
-/// The head's class names, or its class numbers.
-fn class_names(head: &HeadFile) -> Vec<String> {
-    let numbers = || {
-        (0..head.head.classes())
-            .map(|class| class.to_string())
-            .collect()
-    };
-    head.classes.clone().unwrap_or_else(numbers)
 }
 
 fn report(
     job: &Job,
     engine: &dyn Engine,
-    pool: &EmbeddingPool,
-    available: usize,
+    files: &Files,
     selection: &Selection,
     names: Vec<String>,
     started: Instant,
@@ -323,11 +114,11 @@ fn report(
     let balance = Balance::of_rows(predicted, names.len());
     Report {
         out: job.out.clone(),
-        strategy: job.strategy.name(),
+        strategy: job.question.strategy.name(),
         device: engine.name().to_owned(),
-        rows: pool.rows(),
-        available,
-        budget: job.budget,
+        rows: files.pool.rows(),
+        available: files.available.len(),
+        budget: job.question.budget,
         picked: selection.picks.len(),
         predicted_entropy: balance.entropy(),
         predicted: names
