@@ -5,7 +5,9 @@
 mod demo;
 mod embed;
 mod fit;
+mod merge;
 mod question;
+mod scan;
 mod select;
 
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use crate::device::DeviceWish;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
+pub(crate) use merge::MergeArgs;
+pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
 
 /// Choose which images are worth a label.
@@ -81,6 +85,10 @@ pub(crate) enum Command {
     Fit(FitArgs),
     /// Pick the rows that are worth a label
     Select(SelectArgs),
+    /// List one shard's candidates, where several machines share a pool
+    Scan(ScanArgs),
+    /// Pick from the candidates of all shards: the picks of `select`, or what to scan deeper
+    Merge(MergeArgs),
     /// List the strategies, what they pick and where they were published
     #[command(after_help = "Example:\n  equipoise strategies")]
     Strategies,

@@ -37,10 +37,20 @@ pub(crate) struct SelectArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Csv,
     Jsonl,
     LabelStudio,
+}
+
+impl Format {
+    pub(super) fn meant(self) -> PickFormat {
+        match self {
+            Format::Csv => PickFormat::Csv,
+            Format::Jsonl => PickFormat::Jsonl,
+            Format::LabelStudio => PickFormat::LabelStudio,
+        }
+    }
 }
 
 impl SelectArgs {
@@ -54,11 +64,7 @@ impl SelectArgs {
             out: self.out,
             seed: self.seed,
             report: self.report,
-            format: match self.format {
-                Format::Csv => PickFormat::Csv,
-                Format::Jsonl => PickFormat::Jsonl,
-                Format::LabelStudio => PickFormat::LabelStudio,
-            },
+            format: self.format.meant(),
         })
     }
 }

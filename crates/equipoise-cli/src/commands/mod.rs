@@ -5,6 +5,8 @@ pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
 pub(crate) mod fit;
+pub(crate) mod merge;
 pub(crate) mod question;
 mod report;
+pub(crate) mod scan;
 pub(crate) mod select;
