@@ -133,7 +133,7 @@ pub enum Error {
         message: String,
     },
     /// Candidates of shards that were not asked the same.
-    #[error("{} and {} differ: another {what}", first.display(), second.display())]
+    #[error("{} and {} differ in their {what}", first.display(), second.display())]
     Mismatch {
         /// The file that was looked at first.
         first: PathBuf,

@@ -5,4 +5,5 @@ mod bad_input;
 mod demo;
 mod embed;
 mod select;
+mod shards;
 mod support;

@@ -158,11 +158,11 @@ fn depths(job: &Job, serving: &Serving, shared: &SharedQuestion) -> Result<Optio
     };
     let deepening = Deepening::read(asked)?;
     match deepening.question.difference(shared) {
-        Some(what) => Err(Failure::new(format!("it was asked of another {what}"))
-            .at(asked)
-            .with_hint(
-                "repeat the options of the first scan, with `--deepen` and another `--out`",
-            )),
+        Some(what) => Err(Failure::new(format!(
+            "the scan it asks for differs from this one in its {what}"
+        ))
+        .at(asked)
+        .with_hint("repeat the options of the first scan, with `--deepen` and another `--out`")),
         None => Ok(deepening.depths(job.shard)),
     }
 }
