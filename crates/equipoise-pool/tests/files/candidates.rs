@@ -31,7 +31,7 @@ fn entry(row: usize, key: f64) -> Listed {
         key,
         score: key,
         predicted: 1,
-        runner_up: (row % 2 == 0).then_some(0),
+        runner_up: row.is_multiple_of(2).then_some(0),
     }
 }
 
