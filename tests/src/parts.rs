@@ -1,6 +1,7 @@
 //! The same work in other parts: picks may not depend on where a chunk ends, on what is in flight, or on
 //! a device that fails.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use equipoise_core::engine::{Answer, Precision, Question};
@@ -68,6 +69,82 @@ impl Scorer for SmallBlocksScorer<'_> {
 
     fn discard(&mut self) {
         self.scorer.discard();
+    }
+}
+
+/// An engine that lets blocks fly, as a device does: each is answered as of when it was submitted.
+pub struct Queued<'a> {
+    /// The engine that does the work.
+    pub engine: &'a dyn Engine,
+    /// Most blocks in flight, at least 1.
+    pub depth: usize,
+}
+
+impl Engine for Queued<'_> {
+    fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(QueuedScorer {
+            scorer: self.engine.scorer(head, pool)?,
+            depth: self.depth,
+            answers: VecDeque::new(),
+        }))
+    }
+}
+
+struct QueuedScorer<'a> {
+    scorer: Box<dyn Scorer + 'a>,
+    depth: usize,
+    answers: VecDeque<Answer>,
+}
+
+impl Scorer for QueuedScorer<'_> {
+    fn max_rows(&self) -> usize {
+        self.scorer.max_rows()
+    }
+
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn precision(&self) -> Precision {
+        self.scorer.precision()
+    }
+
+    fn submit(
+        &mut self,
+        start: usize,
+        rows: usize,
+        available: &RowSet,
+        question: Question<'_>,
+    ) -> Result<usize> {
+        assert!(self.answers.len() < self.depth, "too many blocks in flight");
+        assert!(
+            available.contains(start),
+            "a block begins with a row that nobody wants"
+        );
+        let mut answer = Answer::default();
+        let done = self.scorer.submit(start, rows, available, question);
+        let done = done.and_then(|taken| {
+            self.scorer.collect(&mut answer)?;
+            Ok(taken)
+        });
+        match done {
+            Ok(_) => self.answers.push_back(answer),
+            Err(_) => self.answers.clear(),
+        }
+        done
+    }
+
+    fn collect(&mut self, answer: &mut Answer) -> Result<()> {
+        *answer = self.answers.pop_front().expect("a block in flight");
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.answers.clear();
     }
 }
 

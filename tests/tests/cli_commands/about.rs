@@ -5,7 +5,7 @@ use crate::support::Bench;
 #[test]
 fn help_goes_to_stdout_and_exits_0() {
     let run = Bench::new().run("--help").ok();
-    for command in ["devices", "demo", "embed", "fit", "select"] {
+    for command in ["devices", "demo", "embed", "fit", "select", "scan", "merge"] {
         assert!(run.stdout.contains(command), "{}", run.stdout);
     }
     assert!(run.stderr.is_empty());

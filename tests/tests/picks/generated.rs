@@ -1,14 +1,15 @@
 //! Generated cases against the definition, whole and in odd parts.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use equipoise_core::definition::RowScore;
 use equipoise_core::quota::{self, ClassOrder};
 use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
-use equipoise_core::{Engine, Pick, Pool, Request, Selection, Strategy};
+use equipoise_core::{Engine, Pick, Pool, Request, RowSet, Selection, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
 use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
-use equipoise_tests::parts::{Failing, Failure, Overconfident, Sharded, SmallBlocks};
+use equipoise_tests::parts::{Failing, Failure, Overconfident, Queued, Sharded, SmallBlocks};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -78,7 +79,7 @@ pub(crate) fn run(
         .unwrap();
 }
 
-/// Asks `strategy` the same question four ways, and wants `expected` each time.
+/// Asks `strategy` the same question five ways, and wants `expected` each time.
 fn agrees(
     engine: &dyn Engine,
     strategy: &dyn Strategy,
@@ -92,11 +93,16 @@ fn agrees(
     };
     let blocks = |max_rows| SmallBlocks { engine, max_rows };
     let (small, larger) = (blocks(rows / 20 + 1), blocks(rows / 4 + 1));
-    let ways: [(&str, &dyn Engine, &dyn Pool); 4] = [
+    let queued = Queued {
+        engine: &small,
+        depth: 3,
+    };
+    let ways: [(&str, &dyn Engine, &dyn Pool); 5] = [
         ("whole", engine, request.pool),
         ("sharded", engine, &sharded),
         ("in small blocks", &small, request.pool),
         ("sharded, in larger blocks", &larger, &sharded),
+        ("with blocks in flight", &queued, request.pool),
     ];
     for (way, engine, pool) in ways {
         let request = Request {
@@ -252,6 +258,41 @@ fn lists_run_out_and_are_filled_again() {
     assert!(selection.refills > 0, "the case is too easy: {selection:?}");
 }
 
+#[test]
+fn stretches_without_available_rows_are_not_read() {
+    let shape = Shape {
+        kind: Kind::Grid,
+        half: false,
+        rows: 20_000,
+        dim: 3,
+        classes: 5,
+        seed: 2,
+    };
+    let case = shape.case();
+    let (pool, engine) = (case.pool(), engines::cpu());
+    let mut available = RowSet::none(shape.rows);
+    for row in (700..1000).chain(1100..1600).chain(9000..9300) {
+        available.insert(row);
+    }
+    let read = AtomicU64::new(0);
+    let count = |rows| {
+        read.fetch_add(rows, Ordering::Relaxed);
+    };
+    let request = Request {
+        head: Some(&case.head),
+        progress: &count,
+        ..Request::new(&pool, &available, 60)
+    };
+    let serving = Serving {
+        quotas: quota::uniform(60, 5),
+        order: (0..5).collect(),
+    };
+    let expected = brute_force::base(&case.rows, &case.head, &available, 60, &serving);
+    assert_eq!(Base.select(&*engine, &request).unwrap().picks, expected);
+    // From 700 to 1600, and from 9000 to 9300.
+    assert_eq!(read.load(Ordering::Relaxed), 1200);
+}
+
 /// Every engine's answer to a case of 3,000 rows where it fails as `failure` says.
 fn survives(engine: &dyn Engine, failure: Failure, fallback: Option<&dyn Engine>) -> Selection {
     let shape = Shape {
@@ -305,10 +346,27 @@ fn a_lost_device_is_replaced() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
-fn a_device_fails_with_blocks_in_flight() {
+fn a_gpu_fails_with_blocks_in_flight() {
     let gpu = engines::gpu();
     survives(&*gpu, Failure::Memory(700), None);
     survives(&*gpu, Failure::Lost(4), Some(&*engines::cpu()));
+}
+
+#[test]
+fn a_device_fails_with_blocks_in_flight() {
+    let cpu = engines::cpu();
+    for depth in 2..5 {
+        let queued = Queued {
+            engine: &*cpu,
+            depth,
+        };
+        for rows in [1, 100, 700, 2000] {
+            survives(&queued, Failure::Memory(rows), None);
+        }
+        for after in 0..9 {
+            survives(&queued, Failure::Lost(after), Some(&*cpu));
+        }
+    }
 }
 
 #[test]
