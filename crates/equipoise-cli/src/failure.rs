@@ -125,7 +125,11 @@ fn core_hint(error: &core::Error) -> Option<&'static str> {
             "`--labelled` needs a column `label` where quotas or class order look at class counts"
         }
         core::Error::Device { .. } => {
-            "`--device cpu` needs no GPU; `equipoise devices` lists what there is"
+            "`--device cpu` needs no GPU, `--fallback cpu` goes on without one; `equipoise devices` lists them"
+        }
+        core::Error::MemoryBudget { .. } => "give --memory at least that much, or a smaller head",
+        core::Error::OutOfMemory { .. } => {
+            "`--memory` bounds what is taken, `--fallback cpu` goes on without the device"
         }
         _ => return None,
     })

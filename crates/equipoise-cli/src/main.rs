@@ -46,7 +46,7 @@ fn run(cli: Cli) -> Result<()> {
             .build_global()
             .map_err(|error| Failure::new(format!("--threads {threads}: {error}")))?;
     }
-    let wish = cli.global.device;
+    let wish = &cli.global.device;
     match cli.command {
         Command::Devices => commands::devices::main(wish, console),
         Command::Demo(arguments) => commands::demo::main(&arguments.meant()?, wish, console),

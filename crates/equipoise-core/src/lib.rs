@@ -4,6 +4,7 @@
 //! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
 //! and slowly, what every score is.
 
+pub mod combined;
 pub mod cpu;
 pub mod definition;
 pub mod engine;
@@ -11,6 +12,7 @@ mod error;
 mod head;
 mod interval;
 mod lists;
+pub mod memory;
 mod pick;
 mod pool;
 pub mod quota;

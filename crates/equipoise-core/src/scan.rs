@@ -19,8 +19,11 @@ use crate::settle::{Settler, pool_embedding, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
-/// Rows of the first block: lists are empty and nearly every row is a candidate.
-const FIRST_ROWS: usize = 512;
+/// Rows of the first block: lists are empty, and nearly every row is a candidate of every class.
+const FIRST_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// Candidates of the first block, within [`FIRST_ROWS`].
+const FIRST_CANDIDATES: usize = 1 << 18;
 
 /// Rows about which the bounds say nothing that are settled together.
 const WHOLE_ROWS: usize = 16;
@@ -102,7 +105,7 @@ impl<'a> Scan<'a> {
         let mut blocks = Blocks {
             next: 0,
             flying: VecDeque::new(),
-            size: FIRST_ROWS,
+            size: self.exact.first_rows(),
             most: usize::MAX,
         };
         let mut answer = Answer::default();
@@ -189,7 +192,7 @@ impl<'a> Scan<'a> {
         let (request, head) = (self.exact.request, self.exact.head);
         self.exact.selection.fallbacks.push(error.to_string());
         (self.engine, self.scorer) = open(next, request, head, &mut self.exact.selection)?;
-        (blocks.most, blocks.size) = (usize::MAX, FIRST_ROWS);
+        (blocks.most, blocks.size) = (usize::MAX, self.exact.first_rows());
         Ok(())
     }
 }
@@ -249,6 +252,11 @@ impl Blocks {
 }
 
 impl Exact<'_> {
+    fn first_rows(&self) -> usize {
+        let (least, most) = FIRST_ROWS.into_inner();
+        (FIRST_CANDIDATES / self.head.classes()).clamp(least, most)
+    }
+
     /// Adds a block's rows to the list.
     fn add_statistics(
         &mut self,

@@ -50,7 +50,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Where to compute: auto (a real GPU if there is one, else the CPU), cpu, gpu, gpu:N (numbers
-    /// as in `equipoise devices`), vulkan, metal or dx12
+    /// as in `equipoise devices`), vulkan, metal or dx12; for scans also several with commas, or all
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceWish,
     /// CPU threads to use; by default one a core

@@ -68,9 +68,9 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// Whatever [`run`] says.
-pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> {
+pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
     check(job)?;
-    let engine = wish.resolve().engine()?;
+    let engine = wish.resolve()?.engine(None)?;
     let report = run(job, engine.as_ref(), console)?;
     console.note(summary(&report));
     if console.json {

@@ -99,7 +99,8 @@ impl Logits {
     /// or measuring fails.
     pub(crate) fn path(&self, request: Request<'_>) -> Result<Path, GpuError> {
         let variant = match self.named {
-            Some(named) => match self.unfit(named, request) {
+            // Whoever names one wants it, however wide its bound.
+            Some(named) => match named.lacks(&self.facts, request.storage, request.head) {
                 Some(reason) => {
                     let name = named.name;
                     return Err(GpuError::LogitsUnfit { name, reason });
