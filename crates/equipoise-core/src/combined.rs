@@ -7,19 +7,19 @@ use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
 /// An engine, and the one that goes on where it fails.
-pub struct WithFallback {
-    first: Box<dyn Engine>,
-    next: Box<dyn Engine>,
+pub struct WithFallback<'a> {
+    first: &'a dyn Engine,
+    next: &'a dyn Engine,
 }
 
-impl WithFallback {
+impl<'a> WithFallback<'a> {
     /// `first` as long as it works, then `next`.
-    pub fn new(first: Box<dyn Engine>, next: Box<dyn Engine>) -> Self {
+    pub fn new(first: &'a dyn Engine, next: &'a dyn Engine) -> Self {
         Self { first, next }
     }
 }
 
-impl Engine for WithFallback {
+impl Engine for WithFallback<'_> {
     fn name(&self) -> &str {
         self.first.name()
     }
@@ -33,7 +33,7 @@ impl Engine for WithFallback {
     }
 
     fn fallback(&self) -> Option<&dyn Engine> {
-        Some(self.next.as_ref())
+        Some(self.next)
     }
 }
 

@@ -60,6 +60,14 @@ impl List {
         }
     }
 
+    /// Bytes that the list of `keep` rows takes at most, candidates of one block aside.
+    pub(crate) fn bytes(keep: usize) -> u64 {
+        match keep {
+            0 => 0,
+            _ => (2 * keep as u64 + SLACK as u64) * size_of::<Entry>() as u64,
+        }
+    }
+
     /// Whether there may be rows that are not in the list.
     pub(crate) fn is_full(&self) -> bool {
         self.limit.is_some() || self.keep == 0

@@ -107,6 +107,7 @@ impl<'a> Scan<'a> {
             flying: VecDeque::new(),
             size: self.exact.first_rows(),
             most: usize::MAX,
+            tried: 0,
         };
         let mut answer = Answer::default();
         let mut asked = visit(&mut self.exact, self.scorer.as_ref(), None)?;
@@ -138,6 +139,7 @@ impl<'a> Scan<'a> {
         if room && blocks.next < pool.rows() {
             let most = self.scorer.max_rows().min(blocks.most).max(1);
             let size = blocks.size.min(most).min(pool.rows() - blocks.next);
+            blocks.tried = size;
             let question = asked.question();
             let taken = self.scorer.submit(blocks.next, size, available, question)?;
             if taken == 0 {
@@ -173,9 +175,9 @@ impl<'a> Scan<'a> {
     /// not collected; nothing of those in flight was used.
     fn recover(&mut self, error: Error, blocks: &mut Blocks) -> Result<()> {
         let flying = blocks.flying.front();
-        let (start, rows) = flying.copied().unwrap_or((blocks.next, blocks.size));
+        let start = flying.map_or(blocks.next, |(start, _)| *start);
         let smaller = match error {
-            Error::OutOfMemory { .. } => rows.min(blocks.most) / 2,
+            Error::OutOfMemory { .. } => blocks.tried / 2,
             Error::Device { .. } => 0,
             error => return Err(error),
         };
@@ -241,6 +243,8 @@ struct Blocks {
     size: usize,
     /// Most rows, since memory ran out with more.
     most: usize,
+    /// Rows last asked for.
+    tried: usize,
 }
 
 impl Blocks {

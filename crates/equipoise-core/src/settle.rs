@@ -52,6 +52,17 @@ impl<'a> Settler<'a> {
         }
     }
 
+    /// Bytes that it takes at most, once every class has been asked for.
+    pub(crate) fn bytes(head: &Head) -> u64 {
+        let (classes, dim) = (head.classes() as u64, head.dim() as u64);
+        let kept = if classes <= KEPT_CLASSES as u64 {
+            classes
+        } else {
+            0
+        };
+        4 * classes.next_multiple_of(LANES as u64) * dim + 8 * kept * classes
+    }
+
     fn columns(&self) -> &[f32] {
         self.columns.get_or_init(|| {
             let (classes, dim) = (self.head.classes(), self.head.dim());

@@ -4,5 +4,6 @@ mod about;
 mod bad_input;
 mod demo;
 mod embed;
+mod machine;
 mod select;
 mod support;

@@ -5,5 +5,6 @@ pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
 pub(crate) mod fit;
+pub(crate) mod machine;
 mod report;
 pub(crate) mod select;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use equipoise::core::memory::ScanShape;
 use equipoise::core::quota::{self, ClassOrder};
 use equipoise::core::strategies::{Nonfinite, Strategy};
 use equipoise::core::{Engine, LabelledRow, Pick, Pool, Request, RowSet, Selection};
@@ -10,6 +11,7 @@ use equipoise::pool::{self, EmbeddingPool, HeadFile, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
+use super::machine::{Machine, Need, Plan, Scans};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -61,22 +63,71 @@ pub(crate) struct Report {
     pub settled: u64,
     pub retries: u64,
     pub refills: u64,
+    /// Why devices were given up for others.
+    pub fallbacks: Vec<String>,
+    /// What the scan was planned to take; none where there is no scan.
+    pub memory: Option<Plan>,
+    /// From embeddings in memory to picks.
+    pub scan_seconds: f64,
+    /// With reading and writing files.
     pub seconds: f64,
+}
+
+/// Selections from one pool, and how to make them.
+pub(crate) struct Batch {
+    /// At least one; their pools are the same.
+    pub jobs: Vec<Job>,
+    pub machine: Machine,
 }
 
 /// Runs and prints.
 ///
 /// # Errors
-/// Whatever [`run`] says.
-pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
-    check(job)?;
-    let engine = wish.resolve()?.engine(None)?;
-    let report = run(job, engine.as_ref(), console)?;
-    console.note(summary(&report));
-    if console.json {
-        console.report(&report, |_| String::new())
-    } else {
-        Ok(())
+/// Whatever the selections say; what is done by then stays done.
+pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result<()> {
+    let Some(first) = batch.jobs.first() else {
+        return Ok(());
+    };
+    for job in &batch.jobs {
+        check(job)?;
+    }
+    let pool = open_pool(first, console)?;
+    let questions = batch.jobs.iter().map(|job| Asked::new(job, &pool, console));
+    let questions = questions.collect::<Result<Vec<_>>>()?;
+    let needs = batch.jobs.iter().zip(&questions);
+    let needs = needs.map(|(job, asked)| asked.needs(job, &pool));
+    let needs = needs.collect::<Result<Vec<_>>>()?;
+    let scans = Scans {
+        pool: &pool,
+        needs: &needs,
+    };
+    batch
+        .machine
+        .with_engine(wish, scans, console, |engine, plan| {
+            for (job, asked) in batch.jobs.iter().zip(&questions) {
+                let report = Report {
+                    memory: plan.cloned(),
+                    ..answer(job, asked, &pool, engine, console)?
+                };
+                console.note(summary(&report));
+                if console.json {
+                    console.report(&report, |_| String::new())?;
+                }
+            }
+            Ok(())
+        })
+}
+
+fn open_pool(job: &Job, console: Console) -> Result<EmbeddingPool> {
+    let pool = EmbeddingPool::open(&job.embeddings)?;
+    for notice in pool.notices() {
+        console.note(notice);
+    }
+    match pool.rows() {
+        0 => Err(Failure::new("the pool has no rows")
+            .at(&job.embeddings)
+            .with_hint("make one with `equipoise embed`")),
+        _ => Ok(pool),
     }
 }
 
@@ -97,44 +148,95 @@ fn check(job: &Job) -> Result<()> {
 /// Where a file cannot be read or does not fit, and whatever the strategy says.
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
-    let started = Instant::now();
-    let pool = EmbeddingPool::open(&job.embeddings)?;
-    for notice in pool.notices() {
-        console.note(notice);
+    let pool = open_pool(job, console)?;
+    let asked = Asked::new(job, &pool, console)?;
+    answer(job, &asked, &pool, engine, console)
+}
+
+/// A job's files, read.
+struct Asked {
+    head: Option<HeadFile>,
+    labelled: Vec<LabelledRow>,
+    available: RowSet,
+    quotas: Option<Vec<usize>>,
+}
+
+impl Asked {
+    fn new(job: &Job, pool: &EmbeddingPool, console: Console) -> Result<Self> {
+        let head = job
+            .head
+            .as_deref()
+            .map(|path| read_head(path, job, pool, console))
+            .transpose()?;
+        let labelled = read_labelled(job, pool, head.as_ref())?;
+        let available = available(job, pool, &labelled)?;
+        let quotas = match &head {
+            Some(head) => quotas(job, head, &labelled, available.len())?,
+            None => None,
+        };
+        Ok(Self {
+            head,
+            labelled,
+            available,
+            quotas,
+        })
     }
-    if pool.rows() == 0 {
-        return Err(Failure::new("the pool has no rows")
-            .at(&job.embeddings)
-            .with_hint("make one with `equipoise embed`"));
-    }
-    let head = job
-        .head
-        .as_deref()
-        .map(|path| read_head(path, job, &pool, console))
-        .transpose()?;
-    let labelled = read_labelled(job, &pool, head.as_ref())?;
-    let available = available(job, &pool, &labelled)?;
-    let quotas = match &head {
-        Some(head) => quotas(job, head, &labelled, available.len())?,
-        None => None,
-    };
-    let bar = console.bar(pool.rows() as u64, "selecting");
-    let selection = job.strategy.select(
-        engine,
-        &Request {
-            head: head.as_ref().map(|head| &head.head),
-            labelled: &labelled,
-            quotas: quotas.as_deref(),
+
+    fn request<'a>(
+        &'a self,
+        job: &Job,
+        pool: &'a EmbeddingPool,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Request<'a> {
+        Request {
+            head: self.head.as_ref().map(|head| &head.head),
+            labelled: &self.labelled,
+            quotas: self.quotas.as_deref(),
             class_order: job.class_order,
             seed: job.seed,
             nonfinite: job.nonfinite,
-            progress: &|rows| bar.inc(rows),
-            ..Request::new(&pool, &available, job.budget)
-        },
-    );
+            progress,
+            ..Request::new(pool, &self.available, job.budget)
+        }
+    }
+
+    /// What the job takes beside the engine, and the shape that an engine plans for; none where there
+    /// is no scan.
+    fn needs(&self, job: &Job, pool: &EmbeddingPool) -> Result<Option<Need>> {
+        let request = self.request(job, pool, &|_| {});
+        let bytes = job.strategy.memory(&request);
+        let bytes = bytes.map_err(|error| name_row(error, job, pool))?;
+        Ok(match (&self.head, job.strategy.needs_head()) {
+            (Some(head), true) => Some(Need {
+                shape: ScanShape::of(&head.head, pool)?,
+                bytes,
+            }),
+            _ => None,
+        })
+    }
+}
+
+/// Selects, writes the picks and whatever else the job wants.
+fn answer(
+    job: &Job,
+    asked: &Asked,
+    pool: &EmbeddingPool,
+    engine: &dyn Engine,
+    console: Console,
+) -> Result<Report> {
+    let started = Instant::now();
+    let bar = console.bar(pool.rows() as u64, "selecting");
+    let progress = |rows| bar.inc(rows);
+    let selection = job
+        .strategy
+        .select(engine, &asked.request(job, pool, &progress));
     bar.finish_and_clear();
-    let selection = selection.map_err(|error| name_row(error, job, &pool))?;
-    let names = head.as_ref().map(class_names).unwrap_or_default();
+    let scan_seconds = started.elapsed().as_secs_f64();
+    let selection = selection.map_err(|error| name_row(error, job, pool))?;
+    for why in &selection.fallbacks {
+        console.warn(format!("{why}: went on with another device"));
+    }
+    let names = asked.head.as_ref().map(class_names).unwrap_or_default();
     pool::write_picks(
         &job.out,
         job.force,
@@ -143,17 +245,11 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
         pool.ids(),
         &names,
     )?;
-    let summed = report(
-        job,
-        engine,
-        &pool,
-        available.len(),
-        &selection,
-        names,
-        started,
-    );
+    let available = asked.available.len();
+    let times = (scan_seconds, started);
+    let summed = report(job, engine, pool, available, &selection, names, times);
     if let Some(page) = &job.report {
-        super::report::write(page, job.force, &summed, &selection.picks, &pool, console)?;
+        super::report::write(page, job.force, &summed, &selection.picks, pool, console)?;
     }
     Ok(summed)
 }
@@ -314,7 +410,7 @@ fn report(
     available: usize,
     selection: &Selection,
     names: Vec<String>,
-    started: Instant,
+    (scan_seconds, started): (f64, Instant),
 ) -> Report {
     let predicted = selection
         .picks
@@ -338,6 +434,9 @@ fn report(
         settled: selection.settled,
         retries: selection.retries,
         refills: selection.refills,
+        fallbacks: selection.fallbacks.clone(),
+        memory: None,
+        scan_seconds,
         seconds: started.elapsed().as_secs_f64(),
     }
 }

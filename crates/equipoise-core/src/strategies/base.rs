@@ -7,7 +7,8 @@ use crate::engine::NO_CLASS;
 use crate::lists::{Entry, List};
 use crate::quota::{ClassOrder, class_counts, uniform};
 use crate::scan::{Exact, Scan};
-use crate::{Engine, Error, Pick, Result, RowSet};
+use crate::settle::Settler;
+use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
 /// Emam et al., *Active Learning at the ImageNet Scale*, arXiv 2111.12880, algorithm 1.
 pub struct Base;
@@ -34,8 +35,48 @@ impl Strategy for Base {
         true
     }
 
+    fn memory(&self, request: &Request<'_>) -> Result<u64> {
+        let head = request.head_for(self.name())?;
+        let Serving {
+            quotas,
+            order,
+            budget: _,
+        } = Serving::of(request, head)?;
+        let keep = keep(&quotas, &order, request.available.len());
+        let lists: u64 = keep.into_iter().map(List::bytes).sum();
+        Ok(lists + Settler::bytes(head))
+    }
+
     fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
         let head = request.head_for(self.name())?;
+        let serving = Serving::of(request, head)?;
+        let mut scan = Scan::new(engine, request, head)?;
+        let taken = serve(&mut scan, request.available, &serving)?;
+        let exact = &scan.exact;
+        let picks = taken
+            .par_iter()
+            .with_min_len(64)
+            .map(|(class, entry)| describe(exact, *class, entry))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Selection {
+            picks,
+            ..scan.exact.selection
+        })
+    }
+}
+
+/// Who may claim how much, and when.
+struct Serving {
+    /// Rows that each class may claim.
+    quotas: Vec<usize>,
+    /// The classes, in the order they are served.
+    order: Vec<usize>,
+    /// Rows that all of them may claim.
+    budget: usize,
+}
+
+impl Serving {
+    fn of(request: &Request<'_>, head: &Head) -> Result<Self> {
         let budget = request.effective_budget()?;
         let classes = head.classes();
         let quotas = match request.quotas {
@@ -52,34 +93,30 @@ impl Strategy for Base {
             ClassOrder::Id => (0..classes).collect(),
             order => order.order(&class_counts(request.labelled, classes)?),
         };
-        let mut scan = Scan::new(engine, request, head)?;
-        let taken = serve(&mut scan, request.available, &quotas, &order, budget)?;
-        let exact = &scan.exact;
-        let picks = taken
-            .par_iter()
-            .with_min_len(64)
-            .map(|(class, entry)| describe(exact, *class, entry))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Selection {
-            picks,
-            ..scan.exact.selection
+        Ok(Self {
+            quotas,
+            order,
+            budget,
         })
     }
 }
 
-/// Serves the classes in `order`; returns (class, entry) in pick order.
+/// Serves the classes; returns (class, entry) in pick order.
 fn serve(
     scan: &mut Scan<'_>,
     available: &RowSet,
-    quotas: &[usize],
-    order: &[usize],
-    budget: usize,
+    serving: &Serving,
 ) -> Result<Vec<(usize, Entry)>> {
+    let Serving {
+        quotas,
+        order,
+        budget,
+    } = serving;
     let mut left = available.clone();
     let mut lists = scan.class_lists(&left, &keep(quotas, order, left.len()))?;
-    let mut taken = Vec::with_capacity(budget);
+    let mut taken = Vec::with_capacity(*budget);
     for (position, class) in order.iter().enumerate() {
-        let mut missing = quotas[*class].min(budget - taken.len());
+        let mut missing = quotas[*class].min(*budget - taken.len());
         while missing > 0 && !left.is_empty() {
             let first = take(scan, *class, &mut lists[*class], missing, &left)?;
             missing -= first.len();

@@ -134,6 +134,15 @@ pub trait Strategy: Send + Sync {
     /// Whether it uses the head.
     fn needs_head(&self) -> bool;
 
+    /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans.
+    ///
+    /// # Errors
+    /// As [`Strategy::select`], where the request is wrong.
+    fn memory(&self, request: &Request<'_>) -> Result<u64> {
+        let _ = request;
+        Ok(0)
+    }
+
     /// Picks rows.
     ///
     /// # Errors
