@@ -26,6 +26,8 @@ pub(crate) enum DeviceWish {
     Metal,
     /// Any adapter of Direct3D 12.
     Dx12,
+    /// Each of them, one after the other: `bench` alone.
+    All,
 }
 
 impl FromStr for DeviceWish {
@@ -39,6 +41,7 @@ impl FromStr for DeviceWish {
             "vulkan" => Ok(Self::Vulkan),
             "metal" => Ok(Self::Metal),
             "dx12" => Ok(Self::Dx12),
+            "all" => Ok(Self::All),
             _ => text
                 .strip_prefix("gpu:")
                 .and_then(|number| number.parse().ok())
@@ -58,6 +61,7 @@ impl fmt::Display for DeviceWish {
             Self::Vulkan => f.write_str("vulkan"),
             Self::Metal => f.write_str("metal"),
             Self::Dx12 => f.write_str("dx12"),
+            Self::All => f.write_str("all"),
         }
     }
 }
@@ -75,7 +79,7 @@ impl DeviceWish {
     /// What the wish comes to on this machine.
     pub(crate) fn resolve(self) -> Device {
         match self {
-            Self::Auto => {
+            Self::Auto | Self::All => {
                 gpu::real_gpu().map_or(Device::Cpu, |index| Device::Gpu(DeviceChoice::Index(index)))
             }
             Self::Cpu => Device::Cpu,
@@ -129,7 +133,9 @@ mod tests {
 
     #[test]
     fn wishes_read_as_they_print() {
-        for text in ["auto", "cpu", "gpu", "gpu:3", "vulkan", "metal", "dx12"] {
+        for text in [
+            "auto", "cpu", "gpu", "gpu:3", "vulkan", "metal", "dx12", "all",
+        ] {
             assert_eq!(text.parse::<DeviceWish>().unwrap().to_string(), text);
         }
     }

@@ -13,6 +13,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use console::Console;
+use device::DeviceWish;
 use failure::{Failure, Result};
 
 fn main() -> ExitCode {
@@ -47,12 +48,17 @@ fn run(cli: Cli) -> Result<()> {
             .map_err(|error| Failure::new(format!("--threads {threads}: {error}")))?;
     }
     let wish = cli.global.device;
+    if wish == DeviceWish::All && !matches!(cli.command, Command::Bench(_)) {
+        return Err(Failure::usage("--device all is for `equipoise bench`")
+            .with_hint("auto takes a real GPU if there is one, else the CPU"));
+    }
     match cli.command {
         Command::Devices => commands::devices::main(wish, console),
         Command::Demo(arguments) => commands::demo::main(&arguments.meant()?, wish, console),
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
+        Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Strategies => commands::about::strategies(console),
         Command::Completions { shell } => commands::about::completions(shell),
         Command::Man { out } => commands::about::man(out.as_deref()),
