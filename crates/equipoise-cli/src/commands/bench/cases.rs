@@ -10,12 +10,12 @@ use super::synthetic::{Stored, Synthetic};
 use crate::failure::Result;
 
 /// Rows, numbers and classes straddle tiles; a multiple of 4 numbers lets every variant of logits run.
-const ROWS: usize = 700;
+const ROWS: usize = 420;
 const DIM: usize = 68;
 const CLASSES: usize = 37;
 
 /// Rows picked of each case: lists fill, and classes take rows from each other.
-pub(super) const BUDGET: usize = 150;
+pub(super) const BUDGET: usize = 120;
 
 /// What is hard about a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use equipoise::core::definition::RowScore;
 use equipoise::core::strategies::{Base, Confidence, Entropy, Margin, Mase};
-use equipoise::core::{CpuEngine, Engine, MemoryPool, Pick, Request, Strategy};
+use equipoise::core::{Engine, MemoryPool, Pick, Request, Strategy};
 use equipoise::gpu::{self, Gpu, GpuEngine, LogitsChoice, ResidentPool, Storage, Trial};
 use equipoise::pool::Dtype;
 
@@ -11,10 +11,11 @@ use super::record::Check;
 use super::target::Target;
 use crate::failure::Result;
 
-/// Checks `target`, which rows call `device`. `note` is told what comes next.
+/// Checks `target`, which rows call `device`. `note` is told what comes next. A device that fails has
+/// not passed.
 ///
 /// # Errors
-/// Where a device cannot even be asked.
+/// None: the cases are sound.
 pub(super) fn run(target: &Target, device: &str, note: &dyn Fn(&str)) -> Result<Vec<Check>> {
     let mut checker = Checker {
         device,
@@ -29,14 +30,6 @@ pub(super) fn run(target: &Target, device: &str, note: &dyn Fn(&str)) -> Result<
         Target::Gpu { gpu, engine } => checker.gpu(gpu, engine, &cases, note)?,
     }
     Ok(checker.checks)
-}
-
-/// The CPU, whatever is measured: the others have to agree with it.
-///
-/// # Errors
-/// As [`run`].
-pub(super) fn cpu() -> Result<Vec<Check>> {
-    run(&Target::Cpu(CpuEngine::new()), "cpu", &|_| {})
 }
 
 struct Checker<'a> {
@@ -76,7 +69,11 @@ impl Checker<'_> {
             }
         }
         note("variants of logits");
-        for (variant, storage, trial) in gpu::try_logits(gpu)? {
+        let tried = gpu::try_logits(gpu).unwrap_or_else(|error| {
+            self.add("variants of logits".into(), Some(false), error.to_string());
+            Vec::new()
+        });
+        for (variant, storage, trial) in tried {
             let (cases, dtype) = match storage {
                 Storage::F32 => (&cases[0], Dtype::F32),
                 Storage::F16 => (&cases[1], Dtype::F16),
@@ -89,8 +86,16 @@ impl Checker<'_> {
                     self.add(name, Some(true), String::new());
                     note(&format!("picks with logits {variant}"));
                     let choice = LogitsChoice::Named(variant.into());
-                    let engine = GpuEngine::with_logits(gpu.clone(), &choice)?;
-                    self.picks(cases.iter(), &format!("logits {variant}"), &engine)?;
+                    match GpuEngine::with_logits(gpu.clone(), &choice) {
+                        Ok(engine) => {
+                            self.picks(cases.iter(), &format!("logits {variant}"), &engine)?;
+                        }
+                        Err(error) => self.add(
+                            format!("engine with logits {variant}"),
+                            Some(false),
+                            error.to_string(),
+                        ),
+                    }
                 }
             }
         }
@@ -150,5 +155,38 @@ fn first_wrong(found: &[Pick], expected: &[Pick]) -> String {
             format!("pick {} is {found:?}, not {expected:?}", rank + 1)
         }
         None => format!("{} picks, not {}", found.len(), expected.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use equipoise::core::{CpuEngine, Head};
+
+    use super::*;
+
+    #[test]
+    fn picks_that_are_not_the_definitions_fail() {
+        let mut case = cases::all(Dtype::F32).unwrap().remove(0);
+        let engine = CpuEngine::new();
+        let mut checker = Checker {
+            device: "cpu",
+            checks: Vec::new(),
+        };
+        checker
+            .picks([&case].into_iter(), "right", &engine)
+            .unwrap();
+        // Another head than the one that the picks expected are of.
+        let weight = case.head.weight().iter().rev().copied().collect();
+        case.head = Head::new(weight, case.head.bias().to_vec(), case.head.dim()).unwrap();
+        checker
+            .picks([&case].into_iter(), "wrong", &engine)
+            .unwrap();
+        let passed: Vec<_> = checker.checks.iter().map(|check| check.passed).collect();
+        assert_eq!(passed, [Some(true), Some(false)]);
+        assert!(
+            checker.checks[1].message.contains("base: pick 1 is"),
+            "{:?}",
+            checker.checks
+        );
     }
 }

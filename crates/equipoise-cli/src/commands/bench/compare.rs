@@ -114,13 +114,13 @@ mod tests {
             driver: None,
             backend: None,
             software: false,
-            ceilings: Ceilings {
+            ceilings: Some(Ceilings {
                 fma_gflops: 100.0,
                 matrix_gflops: None,
                 copy_gbytes: 10.0,
                 upload_gbytes: None,
                 device_clock: false,
-            },
+            }),
         };
         let row = |(name, seconds): &(&str, f64)| {
             let work = Work {

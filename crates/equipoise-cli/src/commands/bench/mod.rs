@@ -16,7 +16,7 @@ mod text;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use equipoise::core::MemoryPool;
+use equipoise::core::{CpuEngine, MemoryPool};
 use equipoise::pool::{self, OutputFile};
 use indicatif::ProgressBar;
 
@@ -24,7 +24,7 @@ use crate::console::{Console, print};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
 use kernels::Setting;
-use record::{DeviceRecord, Omission, Record, Row};
+use record::{Check, DeviceRecord, Omission, Record, Row};
 use synthetic::Synthetic;
 use target::Target;
 
@@ -88,7 +88,7 @@ fn run(job: &Measure, wish: DeviceWish, console: Console) -> Result<()> {
     verdict(&record)
 }
 
-/// Measures everything.
+/// Measures everything. A failure is noted, and the rest measured all the same.
 fn fill(
     record: &mut Record,
     job: &Measure,
@@ -97,23 +97,20 @@ fn fill(
 ) -> Result<()> {
     for target in targets {
         progress.set_message("measuring ceilings");
-        let device = target.describe(&record.cpu, job.budget, &record.devices)?;
+        let mut device = target.describe(&record.cpu, &record.devices);
+        match target.ceilings(job.budget) {
+            Ok(ceilings) => device.ceilings = Some(ceilings),
+            Err(failure) => record.omitted.push(Omission {
+                device: device.device.clone(),
+                what: "ceilings".into(),
+                reason: failure.message(),
+                failed: true,
+            }),
+        }
         record.devices.push(device);
     }
     if job.check {
-        if !targets
-            .iter()
-            .any(|target| matches!(target, Target::Cpu(_)))
-        {
-            progress.set_message("checking cpu");
-            record.checks.extend(check::cpu()?);
-        }
-        for (target, device) in targets.iter().zip(&record.devices) {
-            let note = |what: &str| progress.set_message(format!("checking {what}"));
-            record
-                .checks
-                .extend(check::run(target, &device.device, &note)?);
-        }
+        record.checks = checks(targets, &record.devices, progress)?;
     }
     for (target, device) in targets.iter().zip(&record.devices) {
         for shape in shape::grid(&job.shapes, job.full, target.is_software()) {
@@ -129,7 +126,24 @@ fn fill(
     Ok(())
 }
 
-/// What is found about one device and shape. A failure is noted, and the rest measured all the same.
+/// Checks the CPU, whatever is measured, and the other devices.
+fn checks(
+    targets: &[Target],
+    devices: &[DeviceRecord],
+    progress: &ProgressBar,
+) -> Result<Vec<Check>> {
+    let note = |what: &str| progress.set_message(format!("checking {what}"));
+    let cpu = Target::Cpu(CpuEngine::new());
+    let mut checks = check::run(&cpu, "cpu", &note)?;
+    for (target, device) in targets.iter().zip(devices) {
+        if let Target::Gpu { .. } = target {
+            checks.extend(check::run(target, &device.device, &note)?);
+        }
+    }
+    Ok(checks)
+}
+
+/// What is found about one device and shape.
 struct Found<'a> {
     device: &'a DeviceRecord,
     shape: Shape,

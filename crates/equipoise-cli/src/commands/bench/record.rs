@@ -50,7 +50,8 @@ pub(crate) struct DeviceRecord {
     pub(crate) backend: Option<String>,
     /// Whether it is an adapter in software.
     pub(crate) software: bool,
-    pub(crate) ceilings: Ceilings,
+    /// None where they could not be measured.
+    pub(crate) ceilings: Option<Ceilings>,
 }
 
 /// Most a second, in 10⁹.
@@ -125,18 +126,19 @@ pub(super) struct Timing {
 impl DeviceRecord {
     /// The row of some work that took so long.
     pub(super) fn row(&self, work: Work<'_>, timing: Timing) -> Row {
-        let ceilings = self.ceilings;
         let rate = |amount: f64| 1e-9 * amount / timing.seconds.max(1e-12);
         let gflops = work.operations.map(rate);
         let gbytes = Some(rate(work.bytes));
-        let compute = match (work.matrices, ceilings.matrix_gflops) {
+        let compute = |ceilings: Ceilings| match (work.matrices, ceilings.matrix_gflops) {
             (true, Some(most)) => ("matrix", most),
             _ => ("fma", ceilings.fma_gflops),
         };
-        let bandwidth = match (work.streamed, ceilings.upload_gbytes) {
+        let bandwidth = |ceilings: Ceilings| match (work.streamed, ceilings.upload_gbytes) {
             (true, Some(most)) => ("upload", most),
             _ => ("copy", ceilings.copy_gbytes),
         };
+        let compute = gflops.zip(self.ceilings.map(compute));
+        let bandwidth = gbytes.zip(self.ceilings.map(bandwidth));
         Row {
             device: self.device.clone(),
             name: work.name.into(),
@@ -150,10 +152,10 @@ impl DeviceRecord {
             runs: timing.runs,
             gflops,
             gbytes,
-            compute_ceiling: gflops.map(|_| compute.0.into()),
-            compute_share: gflops.map(|rate| rate / compute.1),
-            bandwidth_ceiling: gbytes.map(|_| bandwidth.0.into()),
-            bandwidth_share: gbytes.map(|rate| rate / bandwidth.1),
+            compute_ceiling: compute.map(|(_, (ceiling, _))| ceiling.into()),
+            compute_share: compute.map(|(rate, (_, most))| rate / most),
+            bandwidth_ceiling: bandwidth.map(|(_, (ceiling, _))| ceiling.into()),
+            bandwidth_share: bandwidth.map(|(rate, (_, most))| rate / most),
         }
     }
 }

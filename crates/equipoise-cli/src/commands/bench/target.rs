@@ -68,59 +68,61 @@ impl Target {
         }
     }
 
-    /// What it is, and its ceilings, measured. `known` are devices from whose names its own has to
-    /// differ.
+    /// What it is. `known` are devices from whose names its own has to differ.
+    pub(super) fn describe(&self, processor: &str, known: &[DeviceRecord]) -> DeviceRecord {
+        let Target::Gpu { gpu, .. } = self else {
+            return DeviceRecord {
+                device: self.engine().name().into(),
+                name: processor.into(),
+                driver: None,
+                backend: None,
+                software: false,
+                ceilings: None,
+            };
+        };
+        let info = gpu.adapter.get_info();
+        let base = format!("{} ({})", info.name, info.backend);
+        let same = known.iter().filter(|device| device.name == info.name);
+        DeviceRecord {
+            device: match same.count() {
+                0 => base,
+                others => format!("{base} #{}", others + 1),
+            },
+            driver: Some(format!("{} {}", info.driver, info.driver_info)),
+            backend: Some(info.backend.to_string()),
+            software: self.is_software(),
+            ceilings: None,
+            name: info.name,
+        }
+    }
+
+    /// Its ceilings, measured.
     ///
     /// # Errors
     /// Where the device fails.
-    pub(super) fn describe(
-        &self,
-        processor: &str,
-        budget: Duration,
-        known: &[DeviceRecord],
-    ) -> Result<DeviceRecord> {
+    pub(super) fn ceilings(&self, budget: Duration) -> Result<Ceilings> {
         let budget = budget.max(LEAST);
-        match self {
-            Target::Cpu(engine) => {
+        Ok(match self {
+            Target::Cpu(_) => {
                 let found = CpuCeilings::measure(budget);
-                Ok(DeviceRecord {
-                    device: engine.name().into(),
-                    name: processor.into(),
-                    driver: None,
-                    backend: None,
-                    software: false,
-                    ceilings: Ceilings {
-                        fma_gflops: found.fma_gflops,
-                        matrix_gflops: None,
-                        copy_gbytes: found.copy_gbytes,
-                        upload_gbytes: None,
-                        device_clock: false,
-                    },
-                })
+                Ceilings {
+                    fma_gflops: found.fma_gflops,
+                    matrix_gflops: None,
+                    copy_gbytes: found.copy_gbytes,
+                    upload_gbytes: None,
+                    device_clock: false,
+                }
             }
             Target::Gpu { gpu, .. } => {
-                let info = gpu.adapter.get_info();
                 let found = gpu::Ceilings::measure(gpu, budget)?;
-                let base = format!("{} ({})", info.name, info.backend);
-                let same = known.iter().filter(|device| device.name == info.name);
-                Ok(DeviceRecord {
-                    device: match same.count() {
-                        0 => base,
-                        others => format!("{base} #{}", others + 1),
-                    },
-                    name: info.name,
-                    driver: Some(format!("{} {}", info.driver, info.driver_info)),
-                    backend: Some(info.backend.to_string()),
-                    software: self.is_software(),
-                    ceilings: Ceilings {
-                        fma_gflops: found.fma_gflops,
-                        matrix_gflops: found.matrix_gflops,
-                        copy_gbytes: found.copy_gbytes,
-                        upload_gbytes: Some(found.upload_gbytes),
-                        device_clock: found.device_clock,
-                    },
-                })
+                Ceilings {
+                    fma_gflops: found.fma_gflops,
+                    matrix_gflops: found.matrix_gflops,
+                    copy_gbytes: found.copy_gbytes,
+                    upload_gbytes: Some(found.upload_gbytes),
+                    device_clock: found.device_clock,
+                }
             }
-        }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use equipoise::report::Table;
 
 use super::compare;
-use super::record::{DeviceRecord, Record, Row};
+use super::record::{Ceilings, DeviceRecord, Record, Row};
 
 /// All of it.
 pub(super) fn text(record: &Record) -> String {
@@ -24,28 +24,12 @@ pub(super) fn text(record: &Record) -> String {
         );
     }
     match &record.comparison {
-        Some(comparison) => text + "\n" + &compare::text(comparison),
+        Some(comparison) => text + &compare::text(comparison),
         None => text,
     }
 }
 
 fn of_device(device: &DeviceRecord, record: &Record) -> String {
-    let ceilings = device.ceilings;
-    let mut rates = vec![format!(
-        "{} GFLOP/s by multiply-adds",
-        number(ceilings.fma_gflops)
-    )];
-    rates.extend(
-        ceilings
-            .matrix_gflops
-            .map(|rate| format!("{} by matrix cores", number(rate))),
-    );
-    rates.push(format!("{} GB/s copied", number(ceilings.copy_gbytes)));
-    rates.extend(
-        ceilings
-            .upload_gbytes
-            .map(|rate| format!("{} uploaded", number(rate))),
-    );
     let what = match &device.driver {
         Some(driver) => driver.clone(),
         None => format!("{}, {} threads", device.name, record.threads),
@@ -66,10 +50,24 @@ fn of_device(device: &DeviceRecord, record: &Record) -> String {
         table.row(cells(row));
     }
     format!(
-        "{}: {what}\nat most {}\n{table}\n",
+        "{}: {what}\n{}\n{table}\n",
         device.device,
-        rates.join(", ")
+        device.ceilings.map_or_else(String::new, at_most)
     )
+}
+
+fn at_most(ceilings: Ceilings) -> String {
+    let rates = [
+        (Some(ceilings.fma_gflops), "GFLOP/s by multiply-adds"),
+        (ceilings.matrix_gflops, "GFLOP/s by matrix cores"),
+        (Some(ceilings.copy_gbytes), "GB/s copied"),
+        (ceilings.upload_gbytes, "GB/s uploaded"),
+    ];
+    let rates = rates
+        .into_iter()
+        .filter_map(|(rate, what)| Some(format!("{} {what}", number(rate?))));
+    let rates: Vec<String> = rates.collect();
+    format!("at most {}", rates.join(", "))
 }
 
 fn cells(row: &Row) -> [String; 9] {
