@@ -30,8 +30,8 @@ impl CpuCeilings {
     /// Measures them, for about `budget` in all. Takes half a gigabyte of memory meanwhile.
     pub fn measure(budget: Duration) -> Self {
         let each = budget / 3;
-        let narrow = best(each, |rounds| multiply_add::<8>(rounds));
-        let wide = best(each, |rounds| multiply_add::<16>(rounds));
+        let narrow = best(each, multiply_add::<8>);
+        let wide = best(each, multiply_add::<16>);
         Self {
             fma_gflops: narrow.max(wide),
             copy_gbytes: copy(each),

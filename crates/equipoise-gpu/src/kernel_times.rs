@@ -110,18 +110,7 @@ impl GpuEngine {
             block.row_norms(placed, encoder);
             Ok(())
         })?;
-        let shape = (rows as u32, head.classes() as u32);
-        Ok(vec![
-            block.time("row_norms", budget, rows, |encoder| {
-                block.row_norms(placed, encoder);
-            })?,
-            block.time("row_statistics", budget, rows, |encoder| {
-                block.row_statistics(shape, encoder);
-            })?,
-            block.time("class_candidates", budget, rows, |encoder| {
-                block.class_candidates(shape, encoder);
-            })?,
-        ])
+        block.times(placed, head.classes() as u32, budget)
     }
 }
 
@@ -194,6 +183,26 @@ impl<'a> Block<'a> {
         for slice in &self.head.scales {
             kernel.record(context, encoder, slice, self.rows(shape), lists);
         }
+    }
+
+    fn times(
+        &self,
+        values: Values<'_>,
+        classes: u32,
+        budget: Duration,
+    ) -> Result<Vec<KernelTime>, GpuError> {
+        let (shape, rows) = ((values.rows, classes), values.rows as usize);
+        Ok(vec![
+            self.time("row_norms", budget, rows, |encoder| {
+                self.row_norms(values, encoder);
+            })?,
+            self.time("row_statistics", budget, rows, |encoder| {
+                self.row_statistics(shape, encoder);
+            })?,
+            self.time("class_candidates", budget, rows, |encoder| {
+                self.class_candidates(shape, encoder);
+            })?,
+        ])
     }
 
     /// The median of measurements of what `record` records.

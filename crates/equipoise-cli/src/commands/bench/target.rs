@@ -16,7 +16,10 @@ const LEAST: Duration = Duration::from_millis(400);
 /// A device, open.
 pub(super) enum Target {
     Cpu(CpuEngine),
-    Gpu { gpu: Box<Gpu>, engine: GpuEngine },
+    Gpu {
+        gpu: Box<Gpu>,
+        engine: Box<GpuEngine>,
+    },
 }
 
 /// The devices that were asked for: one, or with `all` the CPU and every real GPU (software adapters
@@ -44,7 +47,7 @@ fn one(device: &Device) -> Result<Target> {
         Device::Gpu(choice) => {
             let gpu = Gpu::open(choice)?;
             Target::Gpu {
-                engine: GpuEngine::new(gpu.clone())?,
+                engine: Box::new(GpuEngine::new(gpu.clone())?),
                 gpu: Box::new(gpu),
             }
         }
@@ -56,7 +59,7 @@ impl Target {
     pub(super) fn engine(&self) -> &dyn Engine {
         match self {
             Target::Cpu(engine) => engine,
-            Target::Gpu { engine, .. } => engine,
+            Target::Gpu { engine, .. } => engine.as_ref(),
         }
     }
 
