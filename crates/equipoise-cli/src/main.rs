@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
+        Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Strategies => commands::about::strategies(console),
         Command::Completions { shell } => commands::about::completions(shell),
         Command::Man { out } => commands::about::man(out.as_deref()),

@@ -4,6 +4,7 @@
 //! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
 //! and slowly, what every score is.
 
+mod ceilings;
 pub mod combined;
 pub mod cpu;
 pub mod definition;
@@ -25,6 +26,7 @@ pub mod strategies;
 mod tolerance;
 mod vectorised;
 
+pub use ceilings::CpuCeilings;
 pub use cpu::CpuEngine;
 pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};
 pub use error::Error;

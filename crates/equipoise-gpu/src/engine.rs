@@ -40,6 +40,16 @@ impl GpuEngine {
         Self::from_device(gpu.adapter, gpu.device, gpu.queue)
     }
 
+    /// An engine on an open adapter whose logits `choice` chooses, whatever the environment says.
+    ///
+    /// # Errors
+    /// As [`GpuEngine::new`]; [`GpuError::UnknownLogits`] where no variant has the name chosen.
+    /// Whether the device can run it shows when a head is known.
+    pub fn with_logits(gpu: Gpu, choice: &LogitsChoice) -> Result<Self, GpuError> {
+        let sizes = Sizes::of(&gpu.device.limits());
+        Self::made(gpu.adapter, gpu.device, gpu.queue, sizes, choice)
+    }
+
     /// An engine on a device that someone else made, and may go on using.
     ///
     /// # Errors
@@ -75,6 +85,16 @@ impl GpuEngine {
         queue: wgpu::Queue,
         sizes: Sizes,
     ) -> Result<Self, GpuError> {
+        Self::made(adapter, device, queue, sizes, &LogitsChoice::from_env())
+    }
+
+    fn made(
+        adapter: wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        sizes: Sizes,
+        choice: &LogitsChoice,
+    ) -> Result<Self, GpuError> {
         let name = adapter.get_info().name;
         ALL.iter()
             .filter(|shader| shader.features.is_empty())
@@ -82,7 +102,7 @@ impl GpuEngine {
         let facts = Facts::of(&adapter, &device);
         let context = Context { device, queue };
         Ok(Self {
-            kernels: Kernels::new(&context, facts, &LogitsChoice::from_env())?,
+            kernels: Kernels::new(&context, facts, choice)?,
             name,
             context,
             sizes,
@@ -159,12 +179,21 @@ impl GpuEngine {
     }
 
     /// How logits of embeddings in `storage` are computed.
-    fn path(&self, head: &Head, storage: Storage, rows: usize) -> Result<Path, GpuError> {
-        self.kernels.logits.path(Request {
+    pub(crate) fn path(
+        &self,
+        head: &Head,
+        storage: Storage,
+        rows: usize,
+    ) -> Result<Path, GpuError> {
+        let logits = &self.kernels.logits;
+        logits.path(Request {
             head,
             storage,
             rows,
-            most: WIDEST,
+            most: match logits.is_named() {
+                true => LogitBound::ANY,
+                false => WIDEST,
+            },
         })
     }
 }

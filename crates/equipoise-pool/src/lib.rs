@@ -5,6 +5,7 @@
 mod array;
 mod decode;
 mod digest;
+mod embeddings;
 mod error;
 mod head;
 mod ids;
@@ -23,6 +24,7 @@ mod table;
 mod tensors;
 
 pub use decode::{BadImage, decode};
+pub use embeddings::EmbeddingsWriter;
 pub use error::{Error, Problem, Result};
 pub use head::HeadFile;
 pub use ids::Ids;

@@ -2,6 +2,7 @@
 //!
 //! Every command's arguments turn into what was meant, a plain `Job` in [`crate::commands`].
 
+mod bench;
 mod demo;
 mod embed;
 mod fit;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 
 use crate::device::DeviceWish;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     Fit(FitArgs),
     /// Pick the rows that are worth a label
     Select(SelectArgs),
+    /// Time every kernel and whole selections on this device, next to what it can do at most
+    Bench(BenchArgs),
     /// List the strategies, what they pick and where they were published
     #[command(after_help = "Example:\n  equipoise strategies")]
     Strategies,

@@ -1,6 +1,7 @@
 //! What was meant, and how it is done: a `Job`, a `run` that does it, a `main` that prints its report.
 
 pub(crate) mod about;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
