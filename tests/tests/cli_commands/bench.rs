@@ -130,7 +130,6 @@ fn wrong_shapes_and_combinations_exit_2() {
         "bench --make-pool p.safetensors",
         "bench --make-pool p.npy --shape 9,8,7",
         "bench --make-pool p.safetensors --shape 9,8,7 --check",
-        "devices --device all",
     ] {
         let run = bench.run(arguments);
         assert_eq!(run.code, 2, "{arguments}: {}", run.stderr);
