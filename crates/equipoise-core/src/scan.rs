@@ -328,28 +328,29 @@ impl Exact<'_> {
 
     /// Adds a block's candidates to their classes' lists.
     fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
-        let mut whole = Vec::new();
-        let mut grown = vec![false; lists.len()];
-        for candidate in &answer.candidates {
-            match candidate.class {
-                ALL_CLASSES => whole.push(answer.start + candidate.row as usize),
-                class => {
-                    lists[class as usize].push(entry(answer.start, candidate));
-                    grown[class as usize] = true;
-                }
-            }
-        }
+        let whole = answer.candidates.iter();
+        let whole = whole.filter(|candidate| candidate.class == ALL_CLASSES);
+        let mut whole: Vec<usize> = whole
+            .map(|candidate| answer.start + candidate.row as usize)
+            .collect();
         if !whole.is_empty() {
-            self.add_whole(&mut whole, lists, &mut grown)?;
+            self.add_whole(&mut whole, lists)?;
         }
-        let narrow = |(list, grown): (&mut List, &bool)| {
-            if *grown {
-                list.narrow();
+        // Sorted by class, so that threads need not share a list.
+        let (order, starts) = by_class(&answer.candidates, lists.len());
+        let add = |(class, list): (usize, &mut List)| {
+            for index in &order[starts[class]..starts[class + 1]] {
+                list.push(entry(answer.start, &answer.candidates[*index as usize]));
             }
+            list.narrow();
         };
-        lists.par_iter_mut().zip(&grown).for_each(narrow);
+        lists
+            .par_iter_mut()
+            .enumerate()
+            .with_min_len(8)
+            .for_each(add);
         for (class, list) in lists.iter_mut().enumerate() {
-            if grown[class] && list.is_crowded() {
+            if list.is_crowded() {
                 self.settle_list(class, list)?;
             }
         }
@@ -357,12 +358,7 @@ impl Exact<'_> {
     }
 
     /// Settles the rows about which the bounds say nothing, for every class.
-    fn add_whole(
-        &mut self,
-        rows: &mut [usize],
-        lists: &mut [List],
-        grown: &mut [bool],
-    ) -> Result<()> {
+    fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<()> {
         rows.sort_unstable();
         self.selection.settled += rows.len() as u64;
         let (settler, pool) = (&self.settler, self.request.pool);
@@ -404,7 +400,6 @@ impl Exact<'_> {
             .collect::<Result<_>>()?;
         for (class, entry) in found.into_iter().flatten() {
             lists[class].push(entry);
-            grown[class] = true;
         }
         Ok(())
     }
@@ -452,6 +447,26 @@ impl Exact<'_> {
             }
         }
     }
+}
+
+/// The places of the candidates of each class, in their order, and where each class's begin.
+fn by_class(candidates: &[Candidate], classes: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut starts = vec![0; classes + 1];
+    let known = |candidate: &&Candidate| candidate.class != ALL_CLASSES;
+    for candidate in candidates.iter().filter(known) {
+        starts[candidate.class as usize + 1] += 1;
+    }
+    for class in 0..classes {
+        starts[class + 1] += starts[class];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; starts[classes]];
+    for (index, candidate) in (0..).zip(candidates).filter(|(_, c)| known(c)) {
+        let place = &mut next[candidate.class as usize];
+        order[*place] = index;
+        *place += 1;
+    }
+    (order, starts)
 }
 
 fn entry(start: usize, candidate: &Candidate) -> Entry {

@@ -19,11 +19,10 @@ Examples:
   equipoise bench --shape 100000,384,50 --shape 100000,384,50,500,f16
   equipoise bench --make-pool big.safetensors --shape 1280000,2048,1000,f16
 
-A kernel is timed on one block of rows, by the device's clock where it has one. A selection is timed as
-a whole, from a pool in memory: streamed to the device, or resident on it. Shares are of the rate of
-multiply-adds (of matrix cores, where those did the work) and of copies, or of uploads for streamed
-pools, measured on the device in the same run. Devices are those of --device; `all` is the CPU and
-every GPU.")]
+A kernel is timed on one block of rows, by the device's clock where it has one. A selection is
+timed as a whole, from a pool in memory: streamed to the device, or resident on it. Shares are of
+what the device reached in the same run: by multiply-adds (by matrix cores, where those did the
+work), by copies, or by uploads where a pool is streamed. --device all is the CPU and every GPU.")]
 pub(crate) struct BenchArgs {
     /// With --json: write the JSON to this file, and the table to stdout
     #[arg(value_name = "FILE", requires = "json", conflicts_with = "out")]

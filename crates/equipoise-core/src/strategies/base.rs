@@ -16,7 +16,7 @@ pub struct Base;
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
 const CANDIDATES_PER_QUOTA: usize = 4;
-const SPARE: usize = 192;
+const SPARE: usize = 448;
 
 impl Strategy for Base {
     fn name(&self) -> &'static str {
@@ -42,7 +42,7 @@ impl Strategy for Base {
             order,
             budget: _,
         } = Serving::of(request, head)?;
-        let keep = keep(&quotas, &order, request.available.len());
+        let keep = keep(&quotas, &order, request.available.len(), 0);
         let lists: u64 = keep.into_iter().map(List::bytes).sum();
         Ok(lists + Settler::bytes(head))
     }
@@ -113,7 +113,7 @@ fn serve(
         budget,
     } = serving;
     let mut left = available.clone();
-    let mut lists = scan.class_lists(&left, &keep(quotas, order, left.len()))?;
+    let mut lists = scan.class_lists(&left, &keep(quotas, order, left.len(), 0))?;
     let mut taken = Vec::with_capacity(*budget);
     for (position, class) in order.iter().enumerate() {
         let mut missing = quotas[*class].min(*budget - taken.len());
@@ -159,9 +159,9 @@ fn take(
     Ok(entries.take(count).copied().collect())
 }
 
-/// How many candidates each class keeps: never more than the quotas served up to it, which is
-/// enough whatever the classes before it take.
-fn keep(quotas: &[usize], order: &[usize], available: usize) -> Vec<usize> {
+/// How many candidates each class keeps after so many refills: never more than the quotas served up
+/// to it, which is enough whatever the classes before it take.
+fn keep(quotas: &[usize], order: &[usize], available: usize, refills: u64) -> Vec<usize> {
     let mut keep = vec![0; quotas.len()];
     let mut served = 0usize;
     for class in order {
@@ -170,15 +170,16 @@ fn keep(quotas: &[usize], order: &[usize], available: usize) -> Vec<usize> {
         if quota > 0 {
             let enough = quota
                 .saturating_mul(CANDIDATES_PER_QUOTA)
-                .saturating_add(SPARE);
+                .saturating_add(SPARE)
+                .saturating_mul(1 << refills.min(30));
             keep[*class] = enough.min(served).min(available);
         }
     }
     keep
 }
 
-/// Scans the rows `left` again for the first class of `order`, which misses `missing` rows, and for
-/// those after it that would run out too.
+/// Scans the rows `left` again for the classes of `order`, the first of which misses `missing` rows: all whose
+/// lists may not hold every row, each deeper than before. What made one class run out soon makes others.
 fn refill(
     scan: &mut Scan<'_>,
     lists: &mut [List],
@@ -187,23 +188,21 @@ fn refill(
     order: &[usize],
     missing: usize,
 ) -> Result<()> {
-    let mut wanted = vec![0; quotas.len()];
-    for class in order {
-        let entries = lists[*class].entries.iter();
-        let ready = entries.filter(|entry| left.contains(entry.row)).count();
-        if ready < quotas[*class] && lists[*class].is_full() {
-            wanted[*class] = quotas[*class];
-        }
-    }
-    wanted[order[0]] = missing;
-    let keep = keep(&wanted, order, left.len());
-    let fresh = scan.class_lists(left, &keep)?;
-    for (class, list) in fresh.into_iter().enumerate() {
-        if wanted[class] > 0 {
-            lists[class] = list;
-        }
-    }
     scan.exact.selection.refills += 1;
+    let mut wanted = quotas.to_vec();
+    wanted[order[0]] = missing;
+    let mut keep = keep(&wanted, order, left.len(), scan.exact.selection.refills);
+    for (keep, list) in keep.iter_mut().zip(&*lists) {
+        if !list.is_full() {
+            *keep = 0;
+        }
+    }
+    let fresh = scan.class_lists(left, &keep)?;
+    for ((list, fresh), keep) in lists.iter_mut().zip(fresh).zip(keep) {
+        if keep > 0 {
+            *list = fresh;
+        }
+    }
     Ok(())
 }
 

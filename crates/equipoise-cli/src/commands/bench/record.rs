@@ -16,6 +16,9 @@ const FORMAT: &str = "equipoise-bench";
 /// Version of its layout: the only one that is read.
 const VERSION: u64 = 1;
 
+/// What to do about any other file.
+const WRITER: &str = "`equipoise bench --out FILE` writes what --compare reads";
+
 /// One run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -23,6 +26,8 @@ pub(crate) struct Record {
     version: u64,
     /// Version of the program.
     pub(crate) equipoise: String,
+    /// Whether it came to its end.
+    pub(crate) complete: bool,
     /// When it began, in UTC.
     pub(crate) date: String,
     /// Name of the processor.
@@ -214,6 +219,7 @@ impl Record {
             format: FORMAT.into(),
             version: VERSION,
             equipoise: env!("CARGO_PKG_VERSION").into(),
+            complete: false,
             date: now(),
             cpu: processor(),
             threads: rayon::current_num_threads(),
@@ -230,17 +236,15 @@ impl Record {
     /// # Errors
     /// Where the file cannot be read, is something else or of another version.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|error| {
-            Failure::from(error)
-                .at(path)
-                .with_hint("`equipoise bench --out FILE` writes what --compare reads")
-        })?;
+        let text =
+            std::fs::read(path).map_err(|error| Failure::from(error).at(path).with_hint(WRITER))?;
         let other = |message: String| Failure::new(message).at(path);
-        let value: Value = serde_json::from_slice(&text)
-            .map_err(|error| other(format!("no JSON of `equipoise bench`: {error}")))?;
+        let value: Value = serde_json::from_slice(&text).map_err(|error| {
+            other(format!("no JSON of `equipoise bench`: {error}")).with_hint(WRITER)
+        })?;
         if value["format"] != FORMAT {
-            return Err(other("JSON, but not of `equipoise bench`".into())
-                .with_hint("`equipoise bench --out FILE` writes what --compare reads"));
+            let failure = other("JSON, but not of `equipoise bench`".into());
+            return Err(failure.with_hint(WRITER));
         }
         if value["version"] != VERSION {
             return Err(other(format!(
