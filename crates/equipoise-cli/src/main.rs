@@ -54,6 +54,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
         Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
+        Command::Scan(arguments) => commands::scan::main(&arguments.meant()?, wish, console),
+        Command::Merge(arguments) => commands::merge::main(&arguments.meant(), console),
         Command::Strategies => commands::about::strategies(console),
         Command::Completions { shell } => commands::about::completions(shell),
         Command::Man { out } => commands::about::man(out.as_deref()),

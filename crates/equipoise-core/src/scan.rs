@@ -25,6 +25,9 @@ const FIRST_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
 /// Candidates of the first block, within [`FIRST_ROWS`].
 const FIRST_CANDIDATES: usize = 1 << 18;
 
+/// Unavailable rows in a row that are worth ending a block for, so that they are not read.
+const GAP_ROWS: usize = 4096;
+
 /// Rows about which the bounds say nothing that are settled together.
 const WHOLE_ROWS: usize = 16;
 
@@ -64,10 +67,15 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// The `keep` available rows with the smallest keys, in order.
-    pub(crate) fn best_rows(&mut self, score: RowScore, keep: usize) -> Result<Vec<Pick>> {
+    /// The `keep` rows of `available` with the smallest keys, in order, each with its key; and whether
+    /// there may be more rows.
+    pub(crate) fn best_rows(
+        &mut self,
+        score: RowScore,
+        available: &RowSet,
+        keep: usize,
+    ) -> Result<(Vec<(Entry, Pick)>, bool)> {
         let mut list = List::new(keep);
-        let available = self.exact.request.available;
         self.blocks(available, |exact, scorer, answer| match answer {
             None => Ok(Asked::RowStatistics),
             Some(answer) => {
@@ -78,7 +86,7 @@ impl<'a> Scan<'a> {
         let mut picks = self.exact.row_picks(score, &list.entries)?;
         picks.sort_unstable_by(|(a, _), (b, _)| a.order(b));
         picks.truncate(keep);
-        Ok(picks.into_iter().map(|(_, pick)| pick).collect())
+        Ok((picks, list.is_full()))
     }
 
     /// Per class, a list of the `keep[class]` rows of `available` with the smallest BASE scores.
@@ -94,7 +102,7 @@ impl<'a> Scan<'a> {
         Ok(lists)
     }
 
-    /// Scores the pool's rows in ascending blocks. `visit` is shown each block's answer and says
+    /// Scores the available rows in ascending blocks, leaving out long stretches without any. `visit` is shown each block's answer and says
     /// what to ask of the next block.
     fn blocks(
         &mut self,
@@ -103,7 +111,7 @@ impl<'a> Scan<'a> {
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
         let mut blocks = Blocks {
-            next: 0,
+            next: available.first_from(0),
             flying: VecDeque::new(),
             size: self.exact.first_rows(),
             most: usize::MAX,
@@ -122,6 +130,7 @@ impl<'a> Scan<'a> {
                 }
                 Err(error) => self.recover(error, &mut blocks)?,
             }
+            blocks.next = available.first_from(blocks.next);
         }
         Ok(())
     }
@@ -138,7 +147,7 @@ impl<'a> Scan<'a> {
         let room = blocks.flying.len() < self.scorer.depth();
         if room && blocks.next < pool.rows() {
             let most = self.scorer.max_rows().min(blocks.most).max(1);
-            let size = blocks.size.min(most).min(pool.rows() - blocks.next);
+            let size = available.stretch(blocks.next, blocks.size.min(most), GAP_ROWS);
             blocks.tried = size;
             let question = asked.question();
             let taken = self.scorer.submit(blocks.next, size, available, question)?;
@@ -235,7 +244,7 @@ impl Asked {
 
 /// Where a pass is.
 struct Blocks {
-    /// The first row not submitted.
+    /// The first available row not submitted.
     next: usize,
     /// First rows and sizes of the blocks in flight, oldest first.
     flying: VecDeque<(usize, usize)>,
@@ -259,6 +268,11 @@ impl Exact<'_> {
     fn first_rows(&self) -> usize {
         let (least, most) = FIRST_ROWS.into_inner();
         (FIRST_CANDIDATES / self.head.classes()).clamp(least, most)
+    }
+
+    /// The rows that may be picked.
+    pub(crate) fn available(&self) -> &RowSet {
+        self.request.available
     }
 
     /// Adds a block's rows to the list.

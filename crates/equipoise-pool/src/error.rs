@@ -132,6 +132,24 @@ pub enum Error {
         /// What differs.
         message: String,
     },
+    /// Candidates of shards that were not asked the same.
+    #[error("{} and {} differ in their {what}", first.display(), second.display())]
+    Mismatch {
+        /// The file that was looked at first.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// Shards without candidates.
+    #[error("no candidates of {} of {shards} shards: {}", missing.len(), listed(missing))]
+    ShardsMissing {
+        /// Which shards, from 1.
+        missing: Vec<usize>,
+        /// How many there are.
+        shards: usize,
+    },
     /// A head that cannot be one.
     #[error("{}", path.display())]
     Head {
@@ -251,6 +269,10 @@ impl Error {
             Error::SourceKind { .. } => "name a folder, a .tar, or a glob of .tar files in quotes",
             Error::Newer { .. } => "update equipoise, or write the file again with this version",
             Error::Damaged { .. } => "copy the store again from where it came, or embed anew",
+            Error::Mismatch { .. } => {
+                "scan every shard of one pool with the same head, lists of rows, quotas and budget"
+            }
+            Error::ShardsMissing { .. } => "scan those shards, and name all files",
             Error::Ambiguous { .. } => "give the list a first line that says `row` or `id`",
             Error::NoColumn { .. } => "the first line must name the columns",
             Error::Line { problem, .. } => return problem.hint().map(Into::into),
@@ -299,6 +321,13 @@ impl Error {
             problem,
         }
     }
+}
+
+/// The first of some numbers.
+fn listed(numbers: &[usize]) -> String {
+    let first: Vec<String> = numbers.iter().take(10).map(usize::to_string).collect();
+    let more = if numbers.len() > 10 { ", …" } else { "" };
+    first.join(", ") + more
 }
 
 impl Problem {

@@ -38,6 +38,25 @@ impl Column {
     }
 }
 
+/// What rows are called where picks are written.
+pub trait RowNames {
+    /// The id of a row; its number where there is no such row.
+    fn id(&self, row: usize) -> Cow<'_, str>;
+
+    /// Where the row's image is, if that is known.
+    fn uri(&self, row: usize) -> Option<&str>;
+}
+
+impl RowNames for Ids {
+    fn id(&self, row: usize) -> Cow<'_, str> {
+        self.id(row)
+    }
+
+    fn uri(&self, row: usize) -> Option<&str> {
+        self.uri(row)
+    }
+}
+
 /// The rows' ids, and what else the store knows of each row. A bare array's ids are its row numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Ids {

@@ -3,6 +3,7 @@
 //! What each file looks like is told in `docs/formats.md`.
 
 mod array;
+mod candidates;
 mod decode;
 mod digest;
 mod embeddings;
@@ -23,11 +24,15 @@ mod store;
 mod table;
 mod tensors;
 
+pub use candidates::{
+    CANDIDATES_VERSION, Candidates, ClassDepth, Deepening, Gathered, MOST_SHARDS, ShardDepths,
+    SharedQuestion,
+};
 pub use decode::{BadImage, decode};
 pub use embeddings::EmbeddingsWriter;
 pub use error::{Error, Problem, Result};
 pub use head::HeadFile;
-pub use ids::Ids;
+pub use ids::{Ids, RowNames};
 pub use labels::{Labels, read_labels};
 pub use lists::read_rows;
 pub use output::{OutputFile, check_output};

@@ -7,7 +7,7 @@ use equipoise_core::Pick;
 use serde_json::{Map, Value, json};
 
 use crate::label_studio::ID_FIELD;
-use crate::{Error, Ids, OutputFile, Result};
+use crate::{Error, OutputFile, Result, RowNames};
 
 /// Version of the format that picks are written in, and the newest that is read.
 pub const PICKS_VERSION: u64 = 1;
@@ -55,7 +55,7 @@ pub fn write_picks(
     force: bool,
     format: PickFormat,
     picks: &[Pick],
-    ids: &Ids,
+    ids: &dyn RowNames,
     classes: &[String],
 ) -> Result<()> {
     let lines = (1..)
@@ -70,7 +70,12 @@ pub fn write_picks(
 }
 
 /// The values of [`COLUMNS`] for one pick.
-fn line(rank: usize, pick: &Pick, ids: &Ids, classes: &[String]) -> [Value; COLUMNS.len()] {
+fn line(
+    rank: usize,
+    pick: &Pick,
+    ids: &dyn RowNames,
+    classes: &[String],
+) -> [Value; COLUMNS.len()] {
     let name = |class: Option<u32>| {
         class.map(|class| match classes.get(class as usize) {
             Some(name) => name.clone(),

@@ -7,4 +7,5 @@ mod demo;
 mod embed;
 mod machine;
 mod select;
+mod shards;
 mod support;

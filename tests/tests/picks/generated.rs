@@ -17,13 +17,13 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use crate::engines;
 
 /// Rows and budgets of a case.
-type Sizes = (RangeInclusive<usize>, RangeInclusive<usize>);
+pub(crate) type Sizes = (RangeInclusive<usize>, RangeInclusive<usize>);
 
 /// Everything fits into one list.
-const SMALL: Sizes = (1..=130, 1..=150);
+pub(crate) const SMALL: Sizes = (1..=130, 1..=150);
 
 /// Thresholds tighten many times, lists run out and are filled again.
-const LARGE: Sizes = (1500..=3000, 300..=900);
+pub(crate) const LARGE: Sizes = (1500..=3000, 300..=900);
 
 /// Dimensions and classes straddle the GPU kernels' tiles (16 deep, 64 wide).
 fn shapes(rows: RangeInclusive<usize>) -> impl Generator<Value = Shape> {
@@ -43,7 +43,7 @@ fn shapes(rows: RangeInclusive<usize>) -> impl Generator<Value = Shape> {
 
 /// The quotas of a case.
 #[derive(Debug, Clone, Copy)]
-enum Quotas {
+pub(crate) enum Quotas {
     Uniform,
     Balance,
     /// Class c may claim c mod 3 rows.
@@ -60,7 +60,8 @@ fn questions((rows, budget): Sizes) -> impl Generator<Value = (Shape, usize, Quo
     (shapes(rows), budget, quotas, order)
 }
 
-fn run(
+/// Runs `test` on generated questions.
+pub(crate) fn run(
     sizes: Sizes,
     cases: u32,
     test: impl Fn(Shape, usize, Quotas, ClassOrder) -> Result<(), TestCaseError>,

@@ -3,3 +3,4 @@
 mod engines;
 mod fixtures;
 mod generated;
+mod shards;

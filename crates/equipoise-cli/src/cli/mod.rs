@@ -6,6 +6,9 @@ mod bench;
 mod demo;
 mod embed;
 mod fit;
+mod merge;
+mod question;
+mod scan;
 mod select;
 
 use std::path::PathBuf;
@@ -19,6 +22,8 @@ pub(crate) use bench::BenchArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
+pub(crate) use merge::MergeArgs;
+pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
 
 /// Choose which images are worth a label.
@@ -84,6 +89,10 @@ pub(crate) enum Command {
     Select(SelectArgs),
     /// Time every kernel and whole selections on this device, next to what it can do at most
     Bench(BenchArgs),
+    /// List one shard's candidates, where several machines share a pool
+    Scan(ScanArgs),
+    /// Pick from the candidates of all shards: the picks of `select`, or what to scan deeper
+    Merge(MergeArgs),
     /// List the strategies, what they pick and where they were published
     #[command(after_help = "Example:\n  equipoise strategies")]
     Strategies,

@@ -1,14 +1,13 @@
 //! Arguments of `select`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use equipoise::core::quota::ClassOrder;
-use equipoise::core::strategies::{self, Nonfinite};
 use equipoise::pool::PickFormat;
 
+use super::question::QuestionArgs;
 use crate::commands::machine::{Machine, Resident, parse_bytes};
-use crate::commands::select::{Batch, Job, Quotas};
+use crate::commands::select::{Batch, Job};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
 
@@ -27,37 +26,12 @@ Examples:
   equipoise select --embeddings pool.emb --head head.safetensors --strategy base --budget 1000 \\
       --out picks.csv --dry-run")]
 pub(crate) struct SelectArgs {
-    /// The pool: an embedding store, a .safetensors with a tensor `embeddings`, or a .npy
-    #[arg(long, value_name = "POOL")]
-    embeddings: PathBuf,
-    /// The head (safetensors with `weight` and `bias`); needed by every strategy but random.
-    /// Repeatable: one selection for each head
-    #[arg(long, value_name = "HEAD")]
-    head: Vec<PathBuf>,
-    /// Which strategy picks: see `equipoise strategies`. Several with commas: one selection for each
-    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
-    strategy: Vec<String>,
-    /// How many rows to pick; more than there are available means all of them
-    #[arg(long, value_name = "B")]
-    budget: usize,
+    #[command(flatten)]
+    question: QuestionArgs,
     /// Where to write the picks; with several strategies or heads their names go before the
     /// extension: picks.base.csv, picks.HEAD.base.csv
     #[arg(long, value_name = "PICKS")]
     out: PathBuf,
-    /// Rows that have a label already, never picked: a row or id a line, or CSV with a column
-    /// `row` or `id`, and `label` where class counts are needed
-    #[arg(long, value_name = "FILE")]
-    labelled: Option<PathBuf>,
-    /// More rows never to pick, in the same forms; an earlier PICKS.csv will do. Repeatable
-    #[arg(long, value_name = "FILE")]
-    exclude: Vec<PathBuf>,
-    /// How many rows each class may claim (base): uniform, balance (evens out the labelled set),
-    /// or a CSV with columns `class` and `quota`
-    #[arg(long, value_name = "uniform|balance|FILE", default_value = "uniform")]
-    quotas: String,
-    /// In which order classes take their quota (base)
-    #[arg(long, value_enum, default_value_t = Order::Id)]
-    class_order: Order,
     /// Makes every random choice reproducible
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
@@ -67,9 +41,6 @@ pub(crate) struct SelectArgs {
     /// Also write an HTML page that shows what was picked, with the images in it
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// What to do about embeddings with a NaN or an infinity: fail, or leave them out and count them
-    #[arg(long, value_enum, default_value_t = NonfiniteArg::Refuse)]
-    nonfinite: NonfiniteArg,
     /// Take at most so much of the host's memory (beside the pool, which is mapped) and of each
     /// device's: 512MiB, 2GiB. Picks do not depend on it
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
@@ -84,19 +55,10 @@ pub(crate) struct SelectArgs {
     /// and it fits), always, never
     #[arg(long, value_enum, default_value_t = ResidentArg::Auto)]
     resident: ResidentArg,
-    /// Overwrite the output, and take a head that was made with other weights or preprocessing
-    #[arg(long)]
-    force: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Order {
-    Id,
-    RarestFirst,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Csv,
     Jsonl,
     LabelStudio,
@@ -109,10 +71,14 @@ enum ResidentArg {
     Never,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum NonfiniteArg {
-    Refuse,
-    Skip,
+impl Format {
+    pub(super) fn meant(self) -> PickFormat {
+        match self {
+            Format::Csv => PickFormat::Csv,
+            Format::Jsonl => PickFormat::Jsonl,
+            Format::LabelStudio => PickFormat::LabelStudio,
+        }
+    }
 }
 
 impl SelectArgs {
@@ -132,117 +98,37 @@ impl SelectArgs {
             },
         };
         let mut jobs: Vec<Job> = Vec::new();
-        for head in self.heads() {
-            for name in &self.strategy {
-                let job = self.job(head, name)?;
-                if jobs.iter().any(|other| other.out == job.out) {
-                    let message =
-                        format!("two selections would be written to {}", job.out.display());
-                    return Err(Failure::usage(message).with_hint(
-                        "name each strategy once, and give heads different file names",
-                    ));
-                }
-                jobs.push(job);
+        for question in self.question.meant()? {
+            let named = |path: &PathBuf| self.question.named(path, &question);
+            let job = Job {
+                out: named(&self.out),
+                report: self.report.as_ref().map(named),
+                seed: self.seed,
+                format: self.format.meant(),
+                question,
+            };
+            if jobs.iter().any(|other| other.out == job.out) {
+                let message = format!("two selections would be written to {}", job.out.display());
+                return Err(Failure::usage(message)
+                    .with_hint("name each strategy once, and give heads different file names"));
             }
+            jobs.push(job);
         }
         Ok(Batch { jobs, machine })
     }
-
-    /// The heads, or one `None`.
-    fn heads(&self) -> Vec<Option<&PathBuf>> {
-        match self.head.is_empty() {
-            true => vec![None],
-            false => self.head.iter().map(Some).collect(),
-        }
-    }
-
-    fn job(&self, head: Option<&PathBuf>, name: &str) -> Result<Job> {
-        let strategy = find_strategy(name)?;
-        if strategy.needs_head() && head.is_none() {
-            return Err(Failure::usage(format!("strategy {name} needs --head"))
-                .with_hint("make one with `equipoise fit`"));
-        }
-        let quotas = match self.quotas.as_str() {
-            "uniform" => Quotas::Uniform,
-            "balance" => Quotas::Balance,
-            file => Quotas::File(file.into()),
-        };
-        Ok(Job {
-            embeddings: self.embeddings.clone(),
-            head: head.cloned(),
-            strategy,
-            budget: self.budget,
-            out: self.named(&self.out, head, name),
-            labelled: self.labelled.clone(),
-            exclude: self.exclude.clone(),
-            quotas,
-            class_order: match self.class_order {
-                Order::Id => ClassOrder::Id,
-                Order::RarestFirst => ClassOrder::RarestFirst,
-            },
-            seed: self.seed,
-            report: self
-                .report
-                .as_ref()
-                .map(|page| self.named(page, head, name)),
-            format: match self.format {
-                Format::Csv => PickFormat::Csv,
-                Format::Jsonl => PickFormat::Jsonl,
-                Format::LabelStudio => PickFormat::LabelStudio,
-            },
-            nonfinite: match self.nonfinite {
-                NonfiniteArg::Refuse => Nonfinite::Refuse,
-                NonfiniteArg::Skip => Nonfinite::Skip,
-            },
-            force: self.force,
-        })
-    }
-
-    /// `path`, with head and strategy in its name where there are several.
-    fn named(&self, path: &Path, head: Option<&PathBuf>, strategy: &str) -> PathBuf {
-        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_owned();
-        let mut name = stem(path);
-        if let (Some(head), true) = (head, self.head.len() > 1) {
-            name.push(".");
-            name.push(stem(head));
-        }
-        if self.strategy.len() > 1 {
-            name.push(format!(".{strategy}"));
-        }
-        if name == stem(path) {
-            return path.into();
-        }
-        if let Some(extension) = path.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        path.with_file_name(name)
-    }
-}
-
-fn find_strategy(name: &str) -> Result<&'static dyn strategies::Strategy> {
-    if name == "vaal" {
-        return Err(Failure::usage(
-            "strategy vaal trains a network on the images: it is no part of `select`",
-        )
-        .with_hint("it belongs to `equipoise simulate`, which this version does not have yet"));
-    }
-    strategies::by_name(name).ok_or_else(|| {
-        let names: Vec<_> = strategies::all()
-            .iter()
-            .map(|strategy| strategy.name())
-            .collect();
-        Failure::usage(format!("there is no strategy `{name}`"))
-            .with_hint(format!("one of {}", names.join(", ")))
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser;
+    use equipoise::core::quota::ClassOrder;
+    use equipoise::core::strategies::Nonfinite;
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::commands::question::Quotas;
 
     fn meant(extra: &[&str]) -> Result<Job> {
         Ok(batch(extra)?.jobs.remove(0))
@@ -271,10 +157,10 @@ mod tests {
     #[test]
     fn defaults_are_uniform_quotas_in_class_order() {
         let job = meant(&["--strategy", "random"]).unwrap();
-        assert!(matches!(job.quotas, Quotas::Uniform));
-        assert_eq!(job.class_order, ClassOrder::Id);
+        assert!(matches!(job.question.quotas, Quotas::Uniform));
+        assert_eq!(job.question.class_order, ClassOrder::Id);
         assert_eq!(
-            (job.seed, job.nonfinite, job.force),
+            (job.seed, job.question.nonfinite, job.question.force),
             (0, Nonfinite::Refuse, false)
         );
     }
@@ -282,7 +168,7 @@ mod tests {
     #[test]
     fn quotas_may_be_a_file() {
         let job = meant(&["--strategy", "base", "--head", "h", "--quotas", "q.csv"]).unwrap();
-        assert!(matches!(job.quotas, Quotas::File(path) if path.ends_with("q.csv")));
+        assert!(matches!(job.question.quotas, Quotas::File(path) if path.ends_with("q.csv")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use equipoise::core::strategies::{self, Nonfinite};
 use equipoise::pool::{self, Dtype, EmbeddingPool, HeadFile, PickFormat};
 use equipoise::report::Balance;
 
+use super::question::{Question, Quotas};
 use super::{embed, fit, select};
 use crate::console::{Console, grouped};
 use crate::demo::evaluate::Accuracy;
@@ -220,20 +221,22 @@ fn select_job(
     let strategy = strategies::by_name(strategy).unwrap_or(&strategies::Random);
     let files = Files(&tour.out);
     select::Job {
-        embeddings: files.pool(),
-        head: strategy.needs_head().then(|| files.head("start")),
-        strategy,
-        budget,
+        question: Question {
+            embeddings: files.pool(),
+            head: strategy.needs_head().then(|| files.head("start")),
+            strategy,
+            budget,
+            labelled: None,
+            exclude,
+            quotas: Quotas::Uniform,
+            class_order: ClassOrder::Id,
+            nonfinite: Nonfinite::Refuse,
+            force: false,
+        },
         out,
-        labelled: None,
-        exclude,
-        quotas: select::Quotas::Uniform,
-        class_order: ClassOrder::Id,
         seed: tour.seed,
         report: None,
         format: PickFormat::Csv,
-        nonfinite: Nonfinite::Refuse,
-        force: false,
     }
 }
 

@@ -7,5 +7,8 @@ pub(crate) mod devices;
 pub(crate) mod embed;
 pub(crate) mod fit;
 pub(crate) mod machine;
+pub(crate) mod merge;
+pub(crate) mod question;
 mod report;
+pub(crate) mod scan;
 pub(crate) mod select;

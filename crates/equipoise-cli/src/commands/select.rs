@@ -1,49 +1,35 @@
 //! `select`: picks the rows that are worth a label.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use equipoise::core::memory::ScanShape;
-use equipoise::core::quota::{self, ClassOrder};
-use equipoise::core::strategies::{Nonfinite, Strategy};
-use equipoise::core::{Engine, LabelledRow, Pick, Pool, Request, RowSet, Selection};
-use equipoise::pool::{self, EmbeddingPool, HeadFile, PickFormat};
+use equipoise::core::{Engine, Pick, Pool, Request, Selection};
+use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
 use super::machine::{Machine, Need, Plan, Scans};
+use super::question::{Files, Question};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
-use crate::failure::{Failure, Result};
-
-/// How many rows each class may claim.
-#[derive(Debug, Clone)]
-pub(crate) enum Quotas {
-    /// As many for each class.
-    Uniform,
-    /// So that the labelled set becomes even.
-    Balance,
-    /// As a file says.
-    File(PathBuf),
-}
+use crate::failure::Result;
 
 /// One selection.
 #[derive(Clone)]
 pub(crate) struct Job {
-    pub embeddings: PathBuf,
-    pub head: Option<PathBuf>,
-    pub strategy: &'static dyn Strategy,
-    pub budget: usize,
+    pub question: Question,
     pub out: PathBuf,
-    pub labelled: Option<PathBuf>,
-    pub exclude: Vec<PathBuf>,
-    pub quotas: Quotas,
-    pub class_order: ClassOrder,
     pub seed: u64,
     pub report: Option<PathBuf>,
     pub format: PickFormat,
-    pub nonfinite: Nonfinite,
-    pub force: bool,
+}
+
+/// Selections from one pool, and how to make them.
+pub(crate) struct Batch {
+    /// At least one; their pools are the same.
+    pub jobs: Vec<Job>,
+    pub machine: Machine,
 }
 
 /// What came of it.
@@ -73,13 +59,6 @@ pub(crate) struct Report {
     pub seconds: f64,
 }
 
-/// Selections from one pool, and how to make them.
-pub(crate) struct Batch {
-    /// At least one; their pools are the same.
-    pub jobs: Vec<Job>,
-    pub machine: Machine,
-}
-
 /// Runs and prints.
 ///
 /// # Errors
@@ -91,11 +70,14 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
     for job in &batch.jobs {
         check(job)?;
     }
-    let pool = open_pool(first, console)?;
-    let questions = batch.jobs.iter().map(|job| Asked::new(job, &pool, console));
-    let questions = questions.collect::<Result<Vec<_>>>()?;
-    let needs = batch.jobs.iter().zip(&questions);
-    let needs = needs.map(|(job, asked)| asked.needs(job, &pool));
+    let pool = first.question.open(console)?;
+    let files = batch
+        .jobs
+        .iter()
+        .map(|job| job.question.read(&pool, console));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let needs = batch.jobs.iter().zip(&files);
+    let needs = needs.map(|(job, files)| need(job, files));
     let needs = needs.collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
@@ -104,10 +86,10 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
     batch
         .machine
         .with_engine(wish, scans, console, |engine, plan| {
-            for (job, asked) in batch.jobs.iter().zip(&questions) {
+            for (job, files) in batch.jobs.iter().zip(&files) {
                 let report = Report {
                     memory: plan.cloned(),
-                    ..answer(job, asked, &pool, engine, console)?
+                    ..answer(job, files, engine, console)?
                 };
                 console.note(summary(&report));
                 if console.json {
@@ -118,28 +100,28 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
         })
 }
 
-fn open_pool(job: &Job, console: Console) -> Result<EmbeddingPool> {
-    let pool = EmbeddingPool::open(&job.embeddings)?;
-    for notice in pool.notices() {
-        console.note(notice);
-    }
-    match pool.rows() {
-        0 => Err(Failure::new("the pool has no rows")
-            .at(&job.embeddings)
-            .with_hint("make one with `equipoise embed`")),
-        _ => Ok(pool),
-    }
-}
-
 /// What can be refused before a device is opened or a file is read.
 fn check(job: &Job) -> Result<()> {
-    if job.budget == 0 {
-        return Err(equipoise::core::Error::ZeroBudget.into());
-    }
+    job.question.check()?;
     for out in std::iter::once(&job.out).chain(&job.report) {
-        pool::check_output(out, job.force)?;
+        pool::check_output(out, job.question.force)?;
     }
     Ok(())
+}
+
+/// What the job takes beside the engine, and the shape that an engine plans for; none where there is no
+/// scan.
+fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
+    let strategy = job.question.strategy;
+    let bytes = strategy.memory(&files.request(&job.question));
+    let bytes = bytes.map_err(|error| job.question.name_row(error, files.pool))?;
+    Ok(match (&files.head, strategy.needs_head()) {
+        (Some(head), true) => Some(Need {
+            shape: ScanShape::of(&head.head, files.pool)?,
+            bytes,
+        }),
+        _ => None,
+    })
 }
 
 /// Selects and writes the picks.
@@ -148,266 +130,46 @@ fn check(job: &Job) -> Result<()> {
 /// Where a file cannot be read or does not fit, and whatever the strategy says.
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
-    let pool = open_pool(job, console)?;
-    let asked = Asked::new(job, &pool, console)?;
-    answer(job, &asked, &pool, engine, console)
-}
-
-/// A job's files, read.
-struct Asked {
-    head: Option<HeadFile>,
-    labelled: Vec<LabelledRow>,
-    available: RowSet,
-    quotas: Option<Vec<usize>>,
-}
-
-impl Asked {
-    fn new(job: &Job, pool: &EmbeddingPool, console: Console) -> Result<Self> {
-        let head = job
-            .head
-            .as_deref()
-            .map(|path| read_head(path, job, pool, console))
-            .transpose()?;
-        let labelled = read_labelled(job, pool, head.as_ref())?;
-        let available = available(job, pool, &labelled)?;
-        let quotas = match &head {
-            Some(head) => quotas(job, head, &labelled, available.len())?,
-            None => None,
-        };
-        Ok(Self {
-            head,
-            labelled,
-            available,
-            quotas,
-        })
-    }
-
-    fn request<'a>(
-        &'a self,
-        job: &Job,
-        pool: &'a EmbeddingPool,
-        progress: &'a (dyn Fn(u64) + Sync),
-    ) -> Request<'a> {
-        Request {
-            head: self.head.as_ref().map(|head| &head.head),
-            labelled: &self.labelled,
-            quotas: self.quotas.as_deref(),
-            class_order: job.class_order,
-            seed: job.seed,
-            nonfinite: job.nonfinite,
-            progress,
-            ..Request::new(pool, &self.available, job.budget)
-        }
-    }
-
-    /// What the job takes beside the engine, and the shape that an engine plans for; none where there
-    /// is no scan.
-    fn needs(&self, job: &Job, pool: &EmbeddingPool) -> Result<Option<Need>> {
-        let request = self.request(job, pool, &|_| {});
-        let bytes = job.strategy.memory(&request);
-        let bytes = bytes.map_err(|error| name_row(error, job, pool))?;
-        Ok(match (&self.head, job.strategy.needs_head()) {
-            (Some(head), true) => Some(Need {
-                shape: ScanShape::of(&head.head, pool)?,
-                bytes,
-            }),
-            _ => None,
-        })
-    }
+    let pool = job.question.open(console)?;
+    let files = job.question.read(&pool, console)?;
+    answer(job, &files, engine, console)
 }
 
 /// Selects, writes the picks and whatever else the job wants.
-fn answer(
-    job: &Job,
-    asked: &Asked,
-    pool: &EmbeddingPool,
-    engine: &dyn Engine,
-    console: Console,
-) -> Result<Report> {
+fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
-    let bar = console.bar(pool.rows() as u64, "selecting");
-    let progress = |rows| bar.inc(rows);
-    let selection = job
-        .strategy
-        .select(engine, &asked.request(job, pool, &progress));
+    let question = &job.question;
+    let bar = console.bar(files.pool.rows() as u64, "selecting");
+    let selection = question.strategy.select(
+        engine,
+        &Request {
+            seed: job.seed,
+            progress: &|rows| bar.inc(rows),
+            ..files.request(question)
+        },
+    );
     bar.finish_and_clear();
     let scan_seconds = started.elapsed().as_secs_f64();
-    let selection = selection.map_err(|error| name_row(error, job, pool))?;
+    let selection = selection.map_err(|error| question.name_row(error, files.pool))?;
     for why in &selection.fallbacks {
         console.warn(format!("{why}: went on with another device"));
     }
-    let names = asked.head.as_ref().map(class_names).unwrap_or_default();
-    pool::write_picks(
-        &job.out,
-        job.force,
-        job.format,
-        &selection.picks,
-        pool.ids(),
-        &names,
-    )?;
-    let available = asked.available.len();
+    let names = files.class_names();
+    let ids = files.pool.ids();
+    let picks = &selection.picks;
+    pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
     let times = (scan_seconds, started);
-    let summed = report(job, engine, pool, available, &selection, names, times);
+    let summed = report(job, engine, files, &selection, names, times);
     if let Some(page) = &job.report {
-        super::report::write(page, job.force, &summed, &selection.picks, pool, console)?;
+        super::report::write(page, question.force, &summed, picks, files.pool, console)?;
     }
     Ok(summed)
-}
-
-/// Names the pool, and the image as well, where the strategy names the row.
-fn name_row(error: equipoise::core::Error, job: &Job, pool: &EmbeddingPool) -> Failure {
-    use equipoise::core::Error;
-    let image = match &error {
-        Error::NonFiniteRow { row } if !pool.ids().are_rows() => {
-            Some(pool.ids().id(*row).into_owned())
-        }
-        _ => None,
-    };
-    let of_pool = matches!(
-        &error,
-        Error::NonFiniteRow { .. } | Error::Read { .. } | Error::NothingAvailable { .. }
-    );
-    let failure = Failure::from(error);
-    match (image, of_pool) {
-        (Some(id), _) => failure.at(Path::new(&id)).at(&job.embeddings),
-        (None, true) => failure.at(&job.embeddings),
-        (None, false) => failure,
-    }
-}
-
-/// The head, where it fits the pool and the strategy.
-fn read_head(path: &Path, job: &Job, pool: &EmbeddingPool, console: Console) -> Result<HeadFile> {
-    let file = HeadFile::read(path)?;
-    for notice in &file.notices {
-        console.note(notice);
-    }
-    if file.head.dim() != pool.dim() {
-        let error = equipoise::core::Error::Dimension {
-            head: file.head.dim(),
-            pool: pool.dim(),
-        };
-        return Err(Failure::from(error).at(path));
-    }
-    if job.strategy.needs_head() && file.head.classes() == 1 {
-        return Err(Failure::new(format!(
-            "the head has a single class: strategy {} has no boundary to look at",
-            job.strategy.name()
-        ))
-        .at(path)
-        .with_hint("fit a head on two classes or more, or use `--strategy random`"));
-    }
-    if let Some(what) = pool.mismatch(&file) {
-        if !job.force {
-            return Err(Failure::new(what)
-                .at(path)
-                .with_hint("fit a head on this pool; `--force` takes it all the same"));
-        }
-        console.warn(format!("{}: {what}", path.display()));
-    }
-    Ok(file)
-}
-
-/// The rows of `--labelled`, with their class where file and head know it.
-fn read_labelled(
-    job: &Job,
-    pool: &EmbeddingPool,
-    head: Option<&HeadFile>,
-) -> Result<Vec<LabelledRow>> {
-    let Some(path) = &job.labelled else {
-        return Ok(Vec::new());
-    };
-    let rows = pool::read_rows(path, pool.ids())?;
-    rows.into_iter()
-        .map(|(row, label)| {
-            let class = match (label, head) {
-                (Some(label), Some(head)) => Some(
-                    class_of(&label, &pool.ids().id(row), head)
-                        .map_err(|failure| failure.at(path))?,
-                ),
-                _ => None,
-            };
-            Ok(LabelledRow { row, class })
-        })
-        .collect()
-}
-
-/// The class that `label` means to the head: by name, or by number where it has no names.
-fn class_of(label: &str, id: &str, head: &HeadFile) -> Result<u32> {
-    let classes = head.head.classes();
-    let class = match &head.classes {
-        Some(names) => names.iter().position(|name| name == label),
-        None => label.parse().ok().filter(|class| *class < classes),
-    };
-    class.map(|class| class as u32).ok_or_else(|| {
-        let failure = Failure::new(format!(
-            "label `{label}` of `{id}` is none of the head's {classes} classes"
-        ));
-        match &head.classes {
-            Some(names) => failure.with_hint(format!("the head knows {}", shortened(names))),
-            None => failure.with_hint(format!(
-                "the head has no class names: labels are 0 to {}",
-                classes - 1
-            )),
-        }
-    })
-}
-
-fn shortened(names: &[String]) -> String {
-    match names {
-        [first @ .., _] if names.len() > 12 => {
-            format!("{}, … ({} in all)", first[..11].join(", "), names.len())
-        }
-        _ => names.join(", "),
-    }
-}
-
-/// The rows neither labelled nor excluded.
-fn available(job: &Job, pool: &EmbeddingPool, labelled: &[LabelledRow]) -> Result<RowSet> {
-    let mut available = RowSet::all(pool.rows());
-    for labelled in labelled {
-        available.remove(labelled.row);
-    }
-    for path in &job.exclude {
-        for (row, _) in pool::read_rows(path, pool.ids())? {
-            available.remove(row);
-        }
-    }
-    Ok(available)
-}
-
-/// What each class may claim; `None` for the uniform quota.
-fn quotas(
-    job: &Job,
-    head: &HeadFile,
-    labelled: &[LabelledRow],
-    available: usize,
-) -> Result<Option<Vec<usize>>> {
-    let classes = head.head.classes();
-    Ok(match &job.quotas {
-        Quotas::Uniform => None,
-        Quotas::Balance => {
-            let counts = quota::class_counts(labelled, classes)?;
-            Some(quota::balance(job.budget.min(available), &counts))
-        }
-        Quotas::File(path) => Some(pool::read_quotas(path, classes, head.classes.as_deref())?),
-    })
-}
-
-/// The head's class names, or its class numbers.
-fn class_names(head: &HeadFile) -> Vec<String> {
-    let numbers = || {
-        (0..head.head.classes())
-            .map(|class| class.to_string())
-            .collect()
-    };
-    head.classes.clone().unwrap_or_else(numbers)
 }
 
 fn report(
     job: &Job,
     engine: &dyn Engine,
-    pool: &EmbeddingPool,
-    available: usize,
+    files: &Files<'_>,
     selection: &Selection,
     names: Vec<String>,
     (scan_seconds, started): (f64, Instant),
@@ -419,11 +181,11 @@ fn report(
     let balance = Balance::of_rows(predicted, names.len());
     Report {
         out: job.out.clone(),
-        strategy: job.strategy.name(),
+        strategy: job.question.strategy.name(),
         device: engine.name().to_owned(),
-        rows: pool.rows(),
-        available,
-        budget: job.budget,
+        rows: files.pool.rows(),
+        available: files.available.len(),
+        budget: job.question.budget,
         picked: selection.picks.len(),
         predicted_entropy: balance.entropy(),
         predicted: names

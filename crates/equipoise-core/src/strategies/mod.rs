@@ -3,10 +3,14 @@
 mod base;
 mod per_row;
 mod random;
+mod serve;
+mod shards;
 
 pub use base::Base;
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
+pub use serve::Serving;
+pub use shards::{Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_rows};
 
 use crate::quota::ClassOrder;
 use crate::{Engine, Error, Head, LabelledRow, Pick, Pool, Result, RowSet};
@@ -141,6 +145,12 @@ pub trait Strategy: Send + Sync {
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         let _ = request;
         Ok(0)
+    }
+
+    /// What it ranks by, where its picks are the smallest of some scores: then it can be asked of shards
+    /// apart, by [`scan_shard`] and [`merge()`].
+    fn ranking(&self) -> Option<Ranking> {
+        None
     }
 
     /// Picks rows.

@@ -1,5 +1,6 @@
 //! Strategies that rank rows by a score of their own: MASE, margin, confidence, entropy.
 
+use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
 use crate::lists::List;
@@ -38,6 +39,10 @@ macro_rules! per_row_strategy {
             fn memory(&self, request: &Request<'_>) -> Result<u64> {
                 let head = request.head_for($name)?;
                 Ok(List::bytes(request.effective_budget()?) + Settler::bytes(head))
+            }
+
+            fn ranking(&self) -> Option<Ranking> {
+                Some(Ranking::Rows($score))
             }
 
             fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
@@ -85,9 +90,9 @@ fn select(
     let head = request.head_for(name)?;
     let budget = request.effective_budget()?;
     let mut scan = Scan::new(engine, request, head)?;
-    let picks = scan.best_rows(score, budget)?;
+    let (picks, _) = scan.best_rows(score, request.available, budget)?;
     Ok(Selection {
-        picks,
+        picks: picks.into_iter().map(|(_, pick)| pick).collect(),
         ..scan.exact.selection
     })
 }

@@ -167,7 +167,7 @@ impl Manifest {
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let text = fs::read(&path).map_err(Error::read(&path))?;
-        let manifest: Self = parse(&path, &text, "an embedding store", FORMAT)?;
+        let manifest: Self = parse(&path, &text, "an embedding store", FORMAT, STORE_VERSION)?;
         let rows: usize = manifest.shards.iter().map(|shard| shard.rows).sum();
         if rows != manifest.rows {
             let message = format!("it says {} rows, its shards have {rows}", manifest.rows);
@@ -192,12 +192,13 @@ fn is_store(folder: &Path) -> bool {
     folder.join(MANIFEST).is_file() || folder.join(progress::FILE).is_file()
 }
 
-/// Parses JSON that says its format and version.
-fn parse<T: serde::de::DeserializeOwned>(
+/// Parses JSON that says its format and version; `known` is the newest that is read.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     path: &Path,
     text: &[u8],
     what: &'static str,
     format: &str,
+    known: u64,
 ) -> Result<T> {
     let invalid = |error: serde_json::Error| Error::format(path, format!("not {what}: {error}"));
     let value: serde_json::Value = serde_json::from_slice(text).map_err(invalid)?;
@@ -208,11 +209,11 @@ fn parse<T: serde::de::DeserializeOwned>(
         ));
     }
     match value["version"].as_u64() {
-        Some(version) if version > STORE_VERSION => Err(Error::Newer {
+        Some(version) if version > known => Err(Error::Newer {
             path: path.into(),
             what,
             found: version,
-            known: STORE_VERSION,
+            known,
         }),
         _ => serde_json::from_value(value).map_err(invalid),
     }

@@ -41,7 +41,14 @@ impl Progress {
     pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         match fs::read(&path) {
-            Ok(text) => parse(&path, &text, "the record of an unfinished run", FORMAT).map(Some),
+            Ok(text) => parse(
+                &path,
+                &text,
+                "the record of an unfinished run",
+                FORMAT,
+                VERSION,
+            )
+            .map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::read(&path)(error)),
         }

@@ -1,5 +1,6 @@
 //! Files as they are written and read: round trips, damage, interruption.
 
+mod candidates;
 mod heads;
 mod lists;
 mod picks;

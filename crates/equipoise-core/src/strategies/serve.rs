@@ -1,0 +1,121 @@
+//! Serving: class after class takes its quota, wherever the candidates come from.
+
+use crate::quota::{ClassOrder, class_counts, uniform};
+use crate::{Error, Head, Request, Result};
+
+/// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
+/// before it may take some. Running out of them costs another scan, never a wrong pick.
+const CANDIDATES_PER_QUOTA: usize = 4;
+const SPARE: usize = 448;
+
+/// How many rows each class takes, and when. A strategy that ranks rows by themselves has one class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Per class, how many rows it may take.
+    pub quotas: Vec<usize>,
+    /// The classes, in the order in which they are served.
+    pub order: Vec<usize>,
+    /// How many rows all of them may take.
+    pub budget: usize,
+}
+
+impl Serving {
+    /// Of BASE: what `request` says of quotas and order.
+    pub(crate) fn of_classes(request: &Request<'_>, head: &Head) -> Result<Self> {
+        let (budget, classes) = (request.effective_budget()?, head.classes());
+        let quotas = match request.quotas {
+            Some(quotas) if quotas.len() == classes => quotas.to_vec(),
+            Some(quotas) => {
+                let (given, expected) = (quotas.len(), classes);
+                return Err(Error::Quotas(format!(
+                    "{given} given, the head has {expected} classes"
+                )));
+            }
+            None => uniform(budget, classes),
+        };
+        let order = match request.class_order {
+            ClassOrder::Id => (0..classes).collect(),
+            order => order.order(&class_counts(request.labelled, classes)?),
+        };
+        Ok(Self {
+            quotas,
+            order,
+            budget,
+        })
+    }
+
+    /// Of a score of the rows themselves: the first `budget` of them.
+    pub(crate) fn of_rows(budget: usize) -> Self {
+        Self {
+            quotas: vec![budget],
+            order: vec![0],
+            budget,
+        }
+    }
+
+    /// Per class, how many candidates are worth keeping.
+    pub fn depths(&self) -> Vec<usize> {
+        depths(&self.quotas, &self.order, 0)
+    }
+
+    /// Per class, how many candidates are enough whatever the classes before it take: the quotas served up
+    /// to it.
+    pub fn most(&self) -> Vec<usize> {
+        most(&self.quotas, &self.order)
+    }
+}
+
+/// [`Serving::depths`] of such quotas, after so many refills: twice as deep each time.
+pub(crate) fn depths(quotas: &[usize], order: &[usize], refills: u64) -> Vec<usize> {
+    let enough = |(quota, most): (&usize, usize)| {
+        let enough = quota.saturating_mul(CANDIDATES_PER_QUOTA);
+        let enough = enough.saturating_add(SPARE);
+        enough.saturating_mul(1 << refills.min(30)).min(most)
+    };
+    quotas.iter().zip(most(quotas, order)).map(enough).collect()
+}
+
+/// [`Serving::most`] of such quotas; a class without a quota needs none.
+fn most(quotas: &[usize], order: &[usize]) -> Vec<usize> {
+    let mut most = vec![0; quotas.len()];
+    let mut served = 0usize;
+    for class in order {
+        served = served.saturating_add(quotas[*class]);
+        if quotas[*class] > 0 {
+            most[*class] = served;
+        }
+    }
+    most
+}
+
+/// Where the candidates come from; it remembers which rows were taken.
+pub(crate) trait Source {
+    type Entry;
+    type Error;
+
+    /// Takes at most `count` rows for `class`: the first of those not taken yet, in pick order.
+    fn take(&mut self, class: usize, count: usize) -> Result<Vec<Self::Entry>, Self::Error>;
+
+    /// The first class of `order` misses `missing` rows: whether there are more now.
+    fn refill(&mut self, order: &[usize], missing: usize) -> Result<bool, Self::Error>;
+}
+
+/// Serves the classes; returns (class, entry) in pick order.
+pub(crate) fn serve<S: Source>(
+    source: &mut S,
+    serving: &Serving,
+) -> Result<Vec<(usize, S::Entry)>, S::Error> {
+    let mut served = Vec::new();
+    for (position, class) in serving.order.iter().enumerate() {
+        let mut missing = serving.quotas[*class].min(serving.budget - served.len());
+        while missing > 0 {
+            let taken = source.take(*class, missing)?;
+            missing -= taken.len();
+            served.extend(taken.into_iter().map(|entry| (*class, entry)));
+            if missing == 0 || !source.refill(&serving.order[position..], missing)? {
+                break;
+            }
+        }
+    }
+    Ok(served)
+}
