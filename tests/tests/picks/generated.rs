@@ -234,7 +234,7 @@ fn lists_run_out_and_are_filled_again() {
     let shape = Shape {
         kind: Kind::AllWeightsEqual,
         half: false,
-        rows: 2000,
+        rows: 4000,
         dim: 8,
         classes: 40,
         seed: 1,
@@ -243,12 +243,12 @@ fn lists_run_out_and_are_filled_again() {
     let pool = case.pool();
     let request = Request {
         head: Some(&case.head),
-        ..Request::new(&pool, &case.available, 400)
+        ..Request::new(&pool, &case.available, 2000)
     };
     let selection = Base.select(&*engines::cpu(), &request).unwrap();
     // Every score is +∞, so that all classes want the same rows, in order.
     let rows: Vec<usize> = selection.picks.iter().map(|pick| pick.row).collect();
-    let expected: Vec<usize> = case.available.iter().take(400).collect();
+    let expected: Vec<usize> = case.available.iter().take(2000).collect();
     assert_eq!(rows, expected);
     assert!(selection.refills > 0, "the case is too easy: {selection:?}");
 }
