@@ -13,7 +13,7 @@ const WEIGHTS: &str = concat!(
 );
 
 /// Class folders `images/light` and `images/dark` with `each` images each.
-fn with_images(bench: Bench, each: u32) -> Bench {
+pub(crate) fn with_images(bench: Bench, each: u32) -> Bench {
     for (class, level) in [("light", 220u8), ("dark", 30)] {
         let folder = bench.path("images").join(class);
         std::fs::create_dir_all(&folder).unwrap();
@@ -28,7 +28,8 @@ fn with_images(bench: Bench, each: u32) -> Bench {
     bench
 }
 
-fn embed(bench: &Bench, more: &str) -> crate::support::Run {
+/// Embeds them into `pool.emb`.
+pub(crate) fn embed(bench: &Bench, more: &str) -> crate::support::Run {
     assert!(Path::new(WEIGHTS).is_file(), "{WEIGHTS}");
     bench.run(&format!(
         "embed --device cpu --images images --model resnet20 --weights {WEIGHTS} --out pool.emb {more}"

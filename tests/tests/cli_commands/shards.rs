@@ -1,5 +1,6 @@
 //! `scan` and `merge`: the picks of `select`, and what is refused.
 
+use crate::embed::{embed, with_images};
 use crate::support::{Bench, Run};
 
 const BASE: &str = "--head head.safetensors --strategy base --budget 60";
@@ -61,6 +62,40 @@ fn merged_shards_are_the_picks_of_select_byte_for_byte() {
             assert!(run.stdout.is_empty(), "{}", run.stdout);
             assert_eq!(bench.read("merged"), bench.read("picks.csv"), "{question}");
         }
+    }
+}
+
+#[test]
+fn merged_picks_of_a_store_have_its_ids_uris_and_class_names() {
+    let bench = with_images(Bench::new(), 9);
+    embed(&bench, "").ok();
+    bench
+        .run("fit --embeddings pool.emb --out head.safetensors")
+        .ok();
+    let question = "--device cpu --embeddings pool.emb --head head.safetensors --strategy base \
+                    --budget 7 --exclude images.txt";
+    bench.write("images.txt", "dark/003.png\nlight/000.png\n");
+    for shard in 1..=4 {
+        bench
+            .run(&format!(
+                "scan {question} --shard {shard}/4 --out {shard}.cand"
+            ))
+            .ok();
+    }
+    // Nothing but the candidates is needed.
+    for format in ["csv", "jsonl", "label-studio"] {
+        bench
+            .run(&format!(
+                "select {question} --format {format} --out picks --force"
+            ))
+            .ok();
+        bench
+            .run(&format!(
+                "merge 1.cand 2.cand 3.cand 4.cand --format {format} --out merged --force"
+            ))
+            .ok();
+        assert!(bench.read("picks").contains("light/00"));
+        assert_eq!(bench.read("merged"), bench.read("picks"), "{format}");
     }
 }
 

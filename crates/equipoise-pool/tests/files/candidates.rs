@@ -31,7 +31,7 @@ fn entry(row: usize, key: f64) -> Listed {
         key,
         score: key,
         predicted: 1,
-        runner_up: (row % 2 == 0).then_some(0),
+        runner_up: row.is_multiple_of(2).then_some(0),
     }
 }
 
@@ -53,7 +53,8 @@ fn candidates(shard: usize, lists: Vec<ShardList>) -> Candidates {
     Candidates::new(question(), shard, scan, &Ids::numbers(10))
 }
 
-fn first() -> Candidates {
+/// Candidates of the first of two shards, for two classes.
+pub(crate) fn first() -> Candidates {
     let lists = vec![
         list(&[(3, 0.0), (0, f64::INFINITY), (4, f64::INFINITY)], true),
         list(&[(1, f64::NEG_INFINITY)], false),
