@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 /// A line of the table of kernels. Its file is `name.wgsl`, or `name/file.wgsl` where there are several.
 struct Line {
@@ -47,6 +47,18 @@ const fn cores(line: Line, backends: &'static [&'static str]) -> Line {
     }
 }
 
+/// A kernel that joins lanes by subgroups.
+const fn subgroups(line: Line) -> Line {
+    Line {
+        features: &["Subgroups"],
+        ..line
+    }
+}
+
+/// The imports of the row kernels.
+const ROW: &[&str] = &["row", "reduce_plain"];
+const ROW_SUBGROUP: &[&str] = &["row", "reduce_subgroup"];
+
 /// The imports of `logits` for matrix cores.
 const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
 const MATRIX_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix"];
@@ -73,8 +85,10 @@ const KERNELS: &[Line] = &[
     cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
     plain("row_norms", "", "f32", &["values_f32"]),
     plain("row_norms", "", "f16", &["values_f16"]),
-    plain("row_statistics", "", "", &["row"]),
-    plain("class_candidates", "", "", &["row"]),
+    plain("row_statistics", "", "plain", ROW),
+    subgroups(plain("row_statistics", "", "subgroup", ROW_SUBGROUP)),
+    plain("class_candidates", "", "plain", ROW),
+    subgroups(plain("class_candidates", "", "subgroup", ROW_SUBGROUP)),
 ];
 
 /// One kernel with its imports, known to be valid.
@@ -116,6 +130,7 @@ fn capabilities(features: &[&str]) -> Capabilities {
     let needed = features.iter().map(|feature| match *feature {
         "F16" => Capabilities::SHADER_FLOAT16,
         "Matrices" => Capabilities::COOPERATIVE_MATRIX,
+        "Subgroups" => Capabilities::SUBGROUP,
         other => panic!("no feature is called {other}"),
     });
     needed.fold(Capabilities::empty(), Capabilities::union)
@@ -197,6 +212,8 @@ impl Source {
             )
         })?;
         Validator::new(ValidationFlags::all(), allowed)
+            .subgroup_stages(ShaderStages::COMPUTE)
+            .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)
             .map_err(|error| {
                 let cause = causes(error.as_inner());

@@ -34,6 +34,8 @@ pub enum Feature {
     F16,
     /// `enable wgpu_cooperative_matrix`.
     Matrices,
+    /// Operations of subgroups.
+    Subgroups,
 }
 
 /// A validated compute shader with one entry point.

@@ -1,7 +1,9 @@
 //! A shader as the languages of the backends have it, for tests and for reading.
 
 use naga::back::{hlsl, msl, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{
+    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+};
 
 use crate::{Backend, Feature, Shader};
 
@@ -21,6 +23,8 @@ pub enum Translation {
 pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, String> {
     let module = naga::front::wgsl::parse_str(shader.source).map_err(|e| e.to_string())?;
     let info = Validator::new(ValidationFlags::all(), capabilities(shader))
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
         .validate(&module)
         .map_err(|e| e.to_string())?;
     match backend {
@@ -34,6 +38,7 @@ fn capabilities(shader: &Shader) -> Capabilities {
     let needed = shader.features.iter().map(|feature| match feature {
         Feature::F16 => Capabilities::SHADER_FLOAT16,
         Feature::Matrices => Capabilities::COOPERATIVE_MATRIX,
+        Feature::Subgroups => Capabilities::SUBGROUP,
     });
     needed.fold(Capabilities::empty(), Capabilities::union)
 }

@@ -47,8 +47,8 @@ fn message(file: &str, from: &str, to: &str) -> String {
 fn syntax_in_a_kernel_behind_its_import() {
     let error = message(
         "row_statistics.wgsl",
-        "let row = row_of",
-        "let row == row_of",
+        "let top = find_top",
+        "let top == find_top",
     );
     assert!(error.lines().count() > 1, "{error}");
 }
@@ -56,7 +56,7 @@ fn syntax_in_a_kernel_behind_its_import() {
 #[test]
 fn unknown_name_in_an_import() {
     let error = message(
-        "import/row.wgsl",
+        "import/reduce_plain.wgsl",
         "join_tops(tops[lane]",
         "join_top(tops[lane]",
     );

@@ -22,13 +22,7 @@ struct Found {
 @group(0) @binding(5) var<storage, read> thresholds: array<f32>;
 @group(0) @binding(6) var<storage, read_write> found: Found;
 
-@compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = row_of(group, groups);
+fn judge_row(row: u32, lane: u32) {
     if row >= parameters.rows {
         return;
     }
@@ -73,16 +67,7 @@ fn count_below(start: u32, top: Top, least: f32, tolerance: f32, lane: u32) -> u
         }
         below += u32(lower < thresholds[c]);
     }
-    counts[lane].x = below;
-    workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
-        if lane < width {
-            counts[lane].x += counts[lane + width].x;
-        }
-        workgroupBarrier();
-    }
-    let all = workgroupUniformLoad(&counts[0]);
-    return all.x;
+    return reduce_counts(vec2<u32>(below, 0u), lane).x;
 }
 
 // Appends the candidates of a row about which something is known.

@@ -18,16 +18,7 @@ const NEGLIGIBLE: f32 = 80.0;
 
 @group(0) @binding(5) var<storage, read_write> statistics: array<RowStatistics>;
 
-// Σ e^{z−z₂} and Σ (z₂−z) e^{z−z₂}.
-var<workgroup> sums: array<vec2<f32>, LANES>;
-
-@compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = row_of(group, groups);
+fn judge_row(row: u32, lane: u32) {
     if row >= parameters.rows {
         return;
     }
@@ -69,7 +60,7 @@ fn main(
     statistics[row] = out;
 }
 
-// Sums over all c ≠ p. All lanes must call it.
+// Σ e^{z−z₂} and Σ (z₂−z) e^{z−z₂} over all c ≠ p. All lanes must call it.
 fn find_spread(start: u32, top: Top, lane: u32) -> vec2<f32> {
     var spread = vec2<f32>(0.0);
     for (var c = lane; c < parameters.classes; c += LANES) {
@@ -79,13 +70,5 @@ fn find_spread(start: u32, top: Top, lane: u32) -> vec2<f32> {
             spread += vec2<f32>(term, below * term);
         }
     }
-    sums[lane] = spread;
-    workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
-        if lane < width {
-            sums[lane] += sums[lane + width];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
+    return reduce_sums(spread, lane);
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use equipoise_core::engine::{Answer, Precision, Question};
+use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Chunk, Engine, Error, Head, Pool, Result, RowSet, Scorer};
 
 /// An engine that takes at most so many rows at a time.
@@ -18,6 +19,10 @@ pub struct SmallBlocks<'a> {
 impl Engine for SmallBlocks<'_> {
     fn name(&self) -> &str {
         self.engine.name()
+    }
+
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        self.engine.plan(shape)
     }
 
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
@@ -83,6 +88,10 @@ pub struct Queued<'a> {
 impl Engine for Queued<'_> {
     fn name(&self) -> &str {
         self.engine.name()
+    }
+
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        self.engine.plan(shape)
     }
 
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
@@ -154,6 +163,10 @@ pub struct Overconfident<'a>(pub &'a dyn Engine);
 impl Engine for Overconfident<'_> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        self.0.plan(shape)
     }
 
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
@@ -236,6 +249,10 @@ pub struct Failing<'a> {
 impl Engine for Failing<'_> {
     fn name(&self) -> &str {
         "failing"
+    }
+
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        self.engine.plan(shape)
     }
 
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {

@@ -16,7 +16,7 @@ cargo xtask COMMAND
   check          formatting, clippy and documentation, warnings denied
   ci             check, then the README's two commands
   shaders        validate the shaders and translate them for every backend
-  bench [ARGS]   run the benchmarks
+  bench [ARGS]   build the program and run `equipoise bench`
 ";
 
 fn main() -> ExitCode {

@@ -46,12 +46,10 @@ pub(crate) fn shaders() -> Outcome {
     )
 }
 
-/// The benchmarks, with `arguments` for them.
+/// `equipoise bench`, with `arguments` for it.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
-    let mut command = cargo(&["bench", "--package", "equipoise-benches"]);
-    if !arguments.is_empty() {
-        command.arg("--").args(arguments);
-    }
+    let mut command = cargo(&["run", "--release", "--package", "equipoise-cli", "--"]);
+    command.arg("bench").args(arguments);
     step("benchmarks", command)
 }
 

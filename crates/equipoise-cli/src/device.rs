@@ -4,13 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use equipoise::burn::ModelDevice;
+use equipoise::core::combined::Several;
 use equipoise::core::{CpuEngine, Engine};
 use equipoise::gpu::{self, DeviceChoice, Gpu, GpuEngine};
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// The device that was asked for with `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeviceWish {
     /// A real GPU if there is one, else the CPU.
     Auto,
@@ -26,12 +27,27 @@ pub(crate) enum DeviceWish {
     Metal,
     /// Any adapter of Direct3D 12.
     Dx12,
+    /// Every real GPU.
+    All,
+    /// These, which share a scan.
+    Several(Vec<DeviceWish>),
 }
 
 impl FromStr for DeviceWish {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(',') {
+            let wishes: Vec<Self> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            if wishes.contains(&Self::All) || wishes.contains(&Self::Auto) {
+                return Err("auto and all stand alone".into());
+            }
+            let twice = |(i, wish)| wishes[..i].contains(wish);
+            if let Some((_, wish)) = wishes.iter().enumerate().find(|pair| twice(*pair)) {
+                return Err(format!("{wish} is named twice"));
+            }
+            return Ok(Self::Several(wishes));
+        }
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -39,11 +55,15 @@ impl FromStr for DeviceWish {
             "vulkan" => Ok(Self::Vulkan),
             "metal" => Ok(Self::Metal),
             "dx12" => Ok(Self::Dx12),
+            "all" => Ok(Self::All),
             _ => text
                 .strip_prefix("gpu:")
                 .and_then(|number| number.parse().ok())
                 .map(Self::Index)
-                .ok_or_else(|| "one of auto, cpu, gpu, gpu:N, vulkan, metal, dx12".into()),
+                .ok_or_else(|| {
+                    "one of auto, cpu, gpu, gpu:N, vulkan, metal, dx12, all, or several with commas"
+                        .into()
+                }),
         }
     }
 }
@@ -58,6 +78,11 @@ impl fmt::Display for DeviceWish {
             Self::Vulkan => f.write_str("vulkan"),
             Self::Metal => f.write_str("metal"),
             Self::Dx12 => f.write_str("dx12"),
+            Self::All => f.write_str("all"),
+            Self::Several(wishes) => {
+                let wishes: Vec<String> = wishes.iter().map(ToString::to_string).collect();
+                f.write_str(&wishes.join(","))
+            }
         }
     }
 }
@@ -69,47 +94,92 @@ pub(crate) enum Device {
     Cpu,
     /// An adapter.
     Gpu(DeviceChoice),
+    /// These, which share a scan.
+    Several(Vec<Device>),
 }
 
 impl DeviceWish {
     /// What the wish comes to on this machine.
-    pub(crate) fn resolve(self) -> Device {
-        match self {
+    ///
+    /// # Errors
+    /// Where all GPUs are asked for and there is none.
+    pub(crate) fn resolve(&self) -> Result<Device> {
+        Ok(match self {
             Self::Auto => {
                 gpu::real_gpu().map_or(Device::Cpu, |index| Device::Gpu(DeviceChoice::Index(index)))
             }
             Self::Cpu => Device::Cpu,
             Self::Gpu => Device::Gpu(DeviceChoice::Any),
-            Self::Index(index) => Device::Gpu(DeviceChoice::Index(index)),
+            Self::Index(index) => Device::Gpu(DeviceChoice::Index(*index)),
             Self::Vulkan => Device::Gpu(DeviceChoice::Vulkan),
             Self::Metal => Device::Gpu(DeviceChoice::Metal),
             Self::Dx12 => Device::Gpu(DeviceChoice::Dx12),
-        }
+            Self::All => {
+                let found = gpu::adapters();
+                let real = found.iter().filter(|adapter| !adapter.software);
+                let all: Vec<Device> = real
+                    .map(|adapter| Device::Gpu(DeviceChoice::Index(adapter.index)))
+                    .collect();
+                match all.len() {
+                    0 => {
+                        return Err(Failure::new("--device all: there is no GPU").with_hint(
+                            "`equipoise devices` lists the adapters; `--device cpu` needs none",
+                        ));
+                    }
+                    1 => all[0].clone(),
+                    _ => Device::Several(all),
+                }
+            }
+            Self::Several(wishes) => {
+                Device::Several(wishes.iter().map(Self::resolve).collect::<Result<_>>()?)
+            }
+        })
     }
 }
 
 impl Device {
-    /// The engine on this device.
+    /// The engine on this device, within `memory` bytes of the host's and of each device's memory.
     ///
     /// # Errors
     /// Where there is no such adapter, or it refuses.
-    pub(crate) fn engine(&self) -> Result<Box<dyn Engine>> {
-        Ok(match self {
-            Device::Cpu => Box::new(CpuEngine::new()),
-            Device::Gpu(choice) => Box::new(GpuEngine::new(Gpu::open(choice)?)?),
+    pub(crate) fn engine(&self, memory: Option<u64>) -> Result<Box<dyn Engine>> {
+        Ok(match (self, memory) {
+            (Device::Cpu, None) => Box::new(CpuEngine::new()),
+            (Device::Cpu, Some(bytes)) => Box::new(CpuEngine::with_memory(bytes)),
+            (Device::Gpu(choice), memory) => Box::new(gpu_engine(choice, memory)?),
+            (Device::Several(devices), memory) => {
+                let engines = devices.iter().map(|device| device.engine(memory));
+                Box::new(Several::new(engines.collect::<Result<_>>()?))
+            }
         })
     }
 
     /// Where models run on this device.
     ///
     /// # Errors
-    /// Where there is no such adapter, or it refuses.
+    /// Where there is no such adapter, or it refuses; where there are several.
     pub(crate) fn model(&self) -> Result<ModelDevice> {
         Ok(match self {
             Device::Cpu => ModelDevice::cpu(),
             Device::Gpu(choice) => ModelDevice::gpu(choice)?,
+            Device::Several(_) => {
+                return Err(Failure::usage("a model runs on one device")
+                    .with_hint("several devices share the scan of `equipoise select`"));
+            }
         })
     }
+}
+
+/// The engine on an adapter.
+///
+/// # Errors
+/// Where there is no such adapter, or it refuses.
+pub(crate) fn gpu_engine(choice: &DeviceChoice, memory: Option<u64>) -> Result<GpuEngine> {
+    let gpu = Gpu::open(choice)?;
+    Ok(match memory {
+        Some(bytes) => GpuEngine::with_memory(gpu, bytes)?,
+        None => GpuEngine::new(gpu)?,
+    })
 }
 
 /// The engine that shares `model`'s device.
@@ -129,14 +199,34 @@ mod tests {
 
     #[test]
     fn wishes_read_as_they_print() {
-        for text in ["auto", "cpu", "gpu", "gpu:3", "vulkan", "metal", "dx12"] {
+        for text in [
+            "auto",
+            "cpu",
+            "gpu",
+            "gpu:3",
+            "vulkan",
+            "metal",
+            "dx12",
+            "all",
+            "gpu:0,gpu:1,cpu",
+        ] {
             assert_eq!(text.parse::<DeviceWish>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn anything_else_is_no_device() {
-        for text in ["", "GPU", "gpu:", "gpu:x", "gpu:-1", "cuda"] {
+        for text in [
+            "",
+            "GPU",
+            "gpu:",
+            "gpu:x",
+            "gpu:-1",
+            "cuda",
+            "cpu,",
+            "gpu:0,gpu:0",
+            "all,cpu",
+        ] {
             assert!(text.parse::<DeviceWish>().is_err(), "{text}");
         }
     }

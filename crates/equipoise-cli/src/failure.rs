@@ -54,6 +54,12 @@ impl Failure {
         }
     }
 
+    /// What went wrong, on one line.
+    pub(crate) fn message(&self) -> String {
+        // Whatever a library put into its message.
+        format!("{:#}", self.error).replace(['\n', '\r'], " ")
+    }
+
     /// The exit status.
     pub(crate) fn exit(&self) -> u8 {
         self.exit
@@ -125,7 +131,11 @@ fn core_hint(error: &core::Error) -> Option<&'static str> {
             "`--labelled` needs a column `label` where quotas or class order look at class counts"
         }
         core::Error::Device { .. } => {
-            "`--device cpu` needs no GPU; `equipoise devices` lists what there is"
+            "`--device cpu` needs no GPU, `--fallback cpu` goes on without one; `equipoise devices` lists them"
+        }
+        core::Error::MemoryBudget { .. } => "give --memory at least that much, or a smaller head",
+        core::Error::OutOfMemory { .. } => {
+            "`--memory` bounds what is taken, `--fallback cpu` goes on without the device"
         }
         _ => return None,
     })
@@ -133,8 +143,7 @@ fn core_hint(error: &core::Error) -> Option<&'static str> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line whatever a library put into its message.
-        let message = format!("{:#}", self.error).replace(['\n', '\r'], " ");
+        let message = self.message();
         let (message, inner) = split_hint(&message);
         write!(f, "error: {message}")?;
         match inner.or(self.hint.as_deref()) {

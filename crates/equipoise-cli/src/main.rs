@@ -46,13 +46,14 @@ fn run(cli: Cli) -> Result<()> {
             .build_global()
             .map_err(|error| Failure::new(format!("--threads {threads}: {error}")))?;
     }
-    let wish = cli.global.device;
+    let wish = &cli.global.device;
     match cli.command {
         Command::Devices => commands::devices::main(wish, console),
         Command::Demo(arguments) => commands::demo::main(&arguments.meant()?, wish, console),
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
+        Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Scan(arguments) => commands::scan::main(&arguments.meant()?, wish, console),
         Command::Merge(arguments) => commands::merge::main(&arguments.meant(), console),
         Command::Strategies => commands::about::strategies(console),

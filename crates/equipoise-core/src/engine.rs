@@ -26,6 +26,7 @@
 //! - More are plausible, or a scale among those needed is [`UNSCALED`], or `scale[p][s]` is
 //!   [`NO_BOUNDARY`]: the bounds say nothing.
 
+use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
 pub use crate::scale::{BoundaryScales, boundary_scale};
@@ -162,11 +163,18 @@ pub trait Engine: Send + Sync {
     /// What to call it in messages: `cpu`, or the adapter's name.
     fn name(&self) -> &str;
 
+    /// What a scan of that shape will take, within the memory budget that the engine was given.
+    ///
+    /// # Errors
+    /// [`crate::Error::MemoryBudget`] where the budget is too small, [`crate::Error::Device`] where head
+    /// or rows do not fit the device.
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan>;
+
     /// A scorer of `pool`'s rows for `head`, which it copies to where it needs it.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device fails or the head does not fit it,
-    /// [`crate::Error::OutOfMemory`] where its memory, or the budget given, does not suffice.
+    /// As [`Engine::plan`]; [`crate::Error::OutOfMemory`] where the device's memory does not suffice,
+    /// [`crate::Error::Device`] where it fails.
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>>;
 
     /// The engine that goes on where this one fails.

@@ -68,7 +68,17 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// The device's memory, or the budget for it, does not suffice.
+    /// A memory budget that not even the smallest blocks fit.
+    #[error("device {device}: {budget} bytes of memory are too few: it takes at least {needed}")]
+    MemoryBudget {
+        /// The engine's name.
+        device: String,
+        /// The budget.
+        budget: u64,
+        /// The least that works.
+        needed: u64,
+    },
+    /// The device's memory does not suffice.
     #[error("device {device} is out of memory: {message}")]
     OutOfMemory {
         /// The engine's name.

@@ -4,6 +4,8 @@
 //! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
 //! and slowly, what every score is.
 
+mod ceilings;
+pub mod combined;
 pub mod cpu;
 pub mod definition;
 pub mod engine;
@@ -11,6 +13,7 @@ mod error;
 mod head;
 mod interval;
 mod lists;
+pub mod memory;
 mod pick;
 mod pool;
 pub mod quota;
@@ -23,6 +26,7 @@ pub mod strategies;
 mod tolerance;
 mod vectorised;
 
+pub use ceilings::CpuCeilings;
 pub use cpu::CpuEngine;
 pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};
 pub use error::Error;

@@ -46,6 +46,8 @@ pub(crate) struct List {
     pub(crate) entries: Vec<Entry>,
     pub(crate) keep: usize,
     limit: Option<f64>,
+    /// Whether entries came since it was narrowed.
+    grown: bool,
 }
 
 /// Entries beyond twice those to keep before a list is worth settling.
@@ -57,6 +59,15 @@ impl List {
             entries: Vec::new(),
             keep,
             limit: None,
+            grown: false,
+        }
+    }
+
+    /// Bytes that the list of `keep` rows takes at most, candidates of one block aside.
+    pub(crate) fn bytes(keep: usize) -> u64 {
+        match keep {
+            0 => 0,
+            _ => (2 * keep as u64 + SLACK as u64) * size_of::<Entry>() as u64,
         }
     }
 
@@ -91,14 +102,16 @@ impl List {
     pub(crate) fn push(&mut self, entry: Entry) {
         if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
             self.entries.push(entry);
+            self.grown = true;
         }
     }
 
     /// Lowers the limit to what the entries allow and drops those beyond it.
     pub(crate) fn narrow(&mut self) {
-        if self.entries.len() < self.keep || self.keep == 0 {
+        if !self.grown || self.entries.len() < self.keep {
             return;
         }
+        self.grown = false;
         let limit = self.tightened(nth_upper(&self.entries, self.keep));
         self.entries.retain(|entry| entry.lower <= limit);
     }

@@ -27,6 +27,14 @@ impl<'a> Values<'a> {
         self.len() == 0
     }
 
+    /// Bytes of a number: 4 or 2.
+    pub fn width(&self) -> usize {
+        match self {
+            Values::F32(_) => 4,
+            Values::F16(_) => 2,
+        }
+    }
+
     /// The values `range`, counted in numbers, not rows.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Values<'a> {
         match self {

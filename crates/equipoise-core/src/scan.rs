@@ -19,8 +19,11 @@ use crate::settle::{Settler, pool_embedding, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
-/// Rows of the first block: lists are empty and nearly every row is a candidate.
-const FIRST_ROWS: usize = 512;
+/// Rows of the first block: lists are empty, and nearly every row is a candidate of every class.
+const FIRST_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// Candidates of the first block, within [`FIRST_ROWS`].
+const FIRST_CANDIDATES: usize = 1 << 18;
 
 /// Unavailable rows in a row that are worth ending a block for, so that they are not read.
 const GAP_ROWS: usize = 4096;
@@ -110,8 +113,9 @@ impl<'a> Scan<'a> {
         let mut blocks = Blocks {
             next: available.first_from(0),
             flying: VecDeque::new(),
-            size: FIRST_ROWS,
+            size: self.exact.first_rows(),
             most: usize::MAX,
+            tried: 0,
         };
         let mut answer = Answer::default();
         let mut asked = visit(&mut self.exact, self.scorer.as_ref(), None)?;
@@ -144,6 +148,7 @@ impl<'a> Scan<'a> {
         if room && blocks.next < pool.rows() {
             let most = self.scorer.max_rows().min(blocks.most).max(1);
             let size = available.stretch(blocks.next, blocks.size.min(most), GAP_ROWS);
+            blocks.tried = size;
             let question = asked.question();
             let taken = self.scorer.submit(blocks.next, size, available, question)?;
             if taken == 0 {
@@ -179,9 +184,9 @@ impl<'a> Scan<'a> {
     /// not collected; nothing of those in flight was used.
     fn recover(&mut self, error: Error, blocks: &mut Blocks) -> Result<()> {
         let flying = blocks.flying.front();
-        let (start, rows) = flying.copied().unwrap_or((blocks.next, blocks.size));
+        let start = flying.map_or(blocks.next, |(start, _)| *start);
         let smaller = match error {
-            Error::OutOfMemory { .. } => rows.min(blocks.most) / 2,
+            Error::OutOfMemory { .. } => blocks.tried / 2,
             Error::Device { .. } => 0,
             error => return Err(error),
         };
@@ -198,7 +203,7 @@ impl<'a> Scan<'a> {
         let (request, head) = (self.exact.request, self.exact.head);
         self.exact.selection.fallbacks.push(error.to_string());
         (self.engine, self.scorer) = open(next, request, head, &mut self.exact.selection)?;
-        (blocks.most, blocks.size) = (usize::MAX, FIRST_ROWS);
+        (blocks.most, blocks.size) = (usize::MAX, self.exact.first_rows());
         Ok(())
     }
 }
@@ -247,6 +252,8 @@ struct Blocks {
     size: usize,
     /// Most rows, since memory ran out with more.
     most: usize,
+    /// Rows last asked for.
+    tried: usize,
 }
 
 impl Blocks {
@@ -258,6 +265,11 @@ impl Blocks {
 }
 
 impl Exact<'_> {
+    fn first_rows(&self) -> usize {
+        let (least, most) = FIRST_ROWS.into_inner();
+        (FIRST_CANDIDATES / self.head.classes()).clamp(least, most)
+    }
+
     /// The rows that may be picked.
     pub(crate) fn available(&self) -> &RowSet {
         self.request.available
@@ -330,28 +342,29 @@ impl Exact<'_> {
 
     /// Adds a block's candidates to their classes' lists.
     fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
-        let mut whole = Vec::new();
-        let mut grown = vec![false; lists.len()];
-        for candidate in &answer.candidates {
-            match candidate.class {
-                ALL_CLASSES => whole.push(answer.start + candidate.row as usize),
-                class => {
-                    lists[class as usize].push(entry(answer.start, candidate));
-                    grown[class as usize] = true;
-                }
-            }
-        }
+        let whole = answer.candidates.iter();
+        let whole = whole.filter(|candidate| candidate.class == ALL_CLASSES);
+        let mut whole: Vec<usize> = whole
+            .map(|candidate| answer.start + candidate.row as usize)
+            .collect();
         if !whole.is_empty() {
-            self.add_whole(&mut whole, lists, &mut grown)?;
+            self.add_whole(&mut whole, lists)?;
         }
-        let narrow = |(list, grown): (&mut List, &bool)| {
-            if *grown {
-                list.narrow();
+        // Sorted by class, so that threads need not share a list.
+        let (order, starts) = by_class(&answer.candidates, lists.len());
+        let add = |(class, list): (usize, &mut List)| {
+            for index in &order[starts[class]..starts[class + 1]] {
+                list.push(entry(answer.start, &answer.candidates[*index as usize]));
             }
+            list.narrow();
         };
-        lists.par_iter_mut().zip(&grown).for_each(narrow);
+        lists
+            .par_iter_mut()
+            .enumerate()
+            .with_min_len(8)
+            .for_each(add);
         for (class, list) in lists.iter_mut().enumerate() {
-            if grown[class] && list.is_crowded() {
+            if list.is_crowded() {
                 self.settle_list(class, list)?;
             }
         }
@@ -359,12 +372,7 @@ impl Exact<'_> {
     }
 
     /// Settles the rows about which the bounds say nothing, for every class.
-    fn add_whole(
-        &mut self,
-        rows: &mut [usize],
-        lists: &mut [List],
-        grown: &mut [bool],
-    ) -> Result<()> {
+    fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<()> {
         rows.sort_unstable();
         self.selection.settled += rows.len() as u64;
         let (settler, pool) = (&self.settler, self.request.pool);
@@ -406,7 +414,6 @@ impl Exact<'_> {
             .collect::<Result<_>>()?;
         for (class, entry) in found.into_iter().flatten() {
             lists[class].push(entry);
-            grown[class] = true;
         }
         Ok(())
     }
@@ -454,6 +461,26 @@ impl Exact<'_> {
             }
         }
     }
+}
+
+/// The places of the candidates of each class, in their order, and where each class's begin.
+fn by_class(candidates: &[Candidate], classes: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut starts = vec![0; classes + 1];
+    let known = |candidate: &&Candidate| candidate.class != ALL_CLASSES;
+    for candidate in candidates.iter().filter(known) {
+        starts[candidate.class as usize + 1] += 1;
+    }
+    for class in 0..classes {
+        starts[class + 1] += starts[class];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; starts[classes]];
+    for (index, candidate) in (0..).zip(candidates).filter(|(_, c)| known(c)) {
+        let place = &mut next[candidate.class as usize];
+        order[*place] = index;
+        *place += 1;
+    }
+    (order, starts)
 }
 
 fn entry(start: usize, candidate: &Candidate) -> Entry {

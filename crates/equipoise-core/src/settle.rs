@@ -52,6 +52,17 @@ impl<'a> Settler<'a> {
         }
     }
 
+    /// Bytes that it takes at most, once every class has been asked for.
+    pub(crate) fn bytes(head: &Head) -> u64 {
+        let (classes, dim) = (head.classes() as u64, head.dim() as u64);
+        let kept = if classes <= KEPT_CLASSES as u64 {
+            classes
+        } else {
+            0
+        };
+        4 * classes.next_multiple_of(LANES as u64) * dim + 8 * kept * classes
+    }
+
     fn columns(&self) -> &[f32] {
         self.columns.get_or_init(|| {
             let (classes, dim) = (self.head.classes(), self.head.dim());
@@ -312,11 +323,20 @@ impl<'a> Settler<'a> {
         entries.iter().zip(&exact).zip(rows).map(settle).collect()
     }
 
-    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
+    /// The distance between one embedding of predicted class `p` and its boundary with `c`: two
+    /// logits and the weights' distance, summed side by side.
     fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
-        let [z_p, z_c] = self.two_logits(x, p, c);
-        let weights = definition::weight_distance(self.head, p, c);
-        definition::boundary_distance(z_p, z_c, weights)
+        let weights = self.head.class_weight(p).iter();
+        let weights = weights.zip(self.head.class_weight(c));
+        let (mut z_p, mut z_c, mut square) = (0.0f64, 0.0f64, 0.0f64);
+        for (x, (w_p, w_c)) in x.iter().zip(weights) {
+            let (x, w_p, w_c) = (f64::from(*x), f64::from(*w_p), f64::from(*w_c));
+            z_p += x * w_p;
+            z_c += x * w_c;
+            square += (w_p - w_c) * (w_p - w_c);
+        }
+        let bias = |class: usize| f64::from(self.head.bias()[class]);
+        definition::boundary_distance(z_p + bias(p), z_c + bias(c), square.sqrt())
     }
 
     /// [`definition::logit`] of two classes.

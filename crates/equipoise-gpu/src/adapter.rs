@@ -13,6 +13,7 @@ const BACKENDS: Backends = Backends::VULKAN
 
 /// What is made use of where the adapter has it.
 const OPTIONAL: Features = Features::SHADER_F16
+    .union(Features::SUBGROUP)
     .union(Features::TIMESTAMP_QUERY)
     .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
     .union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);

@@ -215,11 +215,8 @@ impl Growing {
             // Freed first: both may not fit.
             self.buffer = None;
         }
-        let most = context.device.limits().max_buffer_size & !3;
         let (label, usage) = (self.label, self.usage);
-        self.buffer.get_or_insert_with(|| {
-            let roomy = bytes.next_power_of_two().min(most).max(bytes);
-            context.buffer(label, roomy, usage)
-        })
+        self.buffer
+            .get_or_insert_with(|| context.buffer(label, bytes, usage))
     }
 }

@@ -1,5 +1,6 @@
 //! [`Engine`] on a wgpu device.
 
+use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Engine, Head, Pool, Scorer};
 use equipoise_shaders::{ALL, Shader};
 
@@ -9,7 +10,7 @@ use crate::kernels::Kernels;
 use crate::kernels::logits::{Facts, LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::plan::{Plan, Sizes};
 use crate::resident::Part;
-use crate::scorer::{GpuScorer, bytes_of_values};
+use crate::scorer::GpuScorer;
 use crate::{Gpu, GpuError};
 
 /// The widest error of logits that is taken for the sake of speed, unless a variant is named: that of
@@ -39,6 +40,16 @@ impl GpuEngine {
         Self::from_device(gpu.adapter, gpu.device, gpu.queue)
     }
 
+    /// An engine on an open adapter whose logits `choice` chooses, whatever the environment says.
+    ///
+    /// # Errors
+    /// As [`GpuEngine::new`]; [`GpuError::UnknownLogits`] where no variant has the name chosen.
+    /// Whether the device can run it shows when a head is known.
+    pub fn with_logits(gpu: Gpu, choice: &LogitsChoice) -> Result<Self, GpuError> {
+        let sizes = Sizes::of(&gpu.device.limits());
+        Self::made(gpu.adapter, gpu.device, gpu.queue, sizes, choice)
+    }
+
     /// An engine on a device that someone else made, and may go on using.
     ///
     /// # Errors
@@ -52,6 +63,18 @@ impl GpuEngine {
         Self::with_sizes(adapter, device, queue, sizes)
     }
 
+    /// [`GpuEngine::new`], taking at most `bytes` of device memory for each scorer.
+    ///
+    /// # Errors
+    /// As [`GpuEngine::new`].
+    pub fn with_memory(gpu: Gpu, bytes: u64) -> Result<Self, GpuError> {
+        let sizes = Sizes {
+            memory: Some(bytes),
+            ..Sizes::of(&gpu.device.limits())
+        };
+        Self::with_sizes(gpu.adapter, gpu.device, gpu.queue, sizes)
+    }
+
     /// [`GpuEngine::from_device`] with other sizes, which must be within the device's limits.
     ///
     /// # Errors
@@ -62,6 +85,16 @@ impl GpuEngine {
         queue: wgpu::Queue,
         sizes: Sizes,
     ) -> Result<Self, GpuError> {
+        Self::made(adapter, device, queue, sizes, &LogitsChoice::from_env())
+    }
+
+    fn made(
+        adapter: wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        sizes: Sizes,
+        choice: &LogitsChoice,
+    ) -> Result<Self, GpuError> {
         let name = adapter.get_info().name;
         ALL.iter()
             .filter(|shader| shader.features.is_empty())
@@ -69,7 +102,7 @@ impl GpuEngine {
         let facts = Facts::of(&adapter, &device);
         let context = Context { device, queue };
         Ok(Self {
-            kernels: Kernels::new(&context, facts, &LogitsChoice::from_env())?,
+            kernels: Kernels::new(&context, facts, choice)?,
             name,
             context,
             sizes,
@@ -130,11 +163,12 @@ impl GpuEngine {
         pool: &'a dyn Pool,
         resident: Option<&'a [Part]>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        let storage = match pool.rows() {
-            0 => Storage::F32,
-            _ => bytes_of_values(pool.chunk(0, 1)?.values).1,
+        let shape = ScanShape::of(head, pool)?;
+        let storage = match shape.width {
+            2 => Storage::F16,
+            _ => Storage::F32,
         };
-        let made = Plan::new(head, &self.sizes).and_then(|plan| {
+        let made = Plan::new(shape, &self.sizes).and_then(|plan| {
             let path = self.path(head, storage, plan.max_rows)?;
             let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
             Ok((plan, path, buffers))
@@ -145,12 +179,21 @@ impl GpuEngine {
     }
 
     /// How logits of embeddings in `storage` are computed.
-    fn path(&self, head: &Head, storage: Storage, rows: usize) -> Result<Path, GpuError> {
-        self.kernels.logits.path(Request {
+    pub(crate) fn path(
+        &self,
+        head: &Head,
+        storage: Storage,
+        rows: usize,
+    ) -> Result<Path, GpuError> {
+        let logits = &self.kernels.logits;
+        logits.path(Request {
             head,
             storage,
             rows,
-            most: WIDEST,
+            most: match logits.is_named() {
+                true => LogitBound::ANY,
+                false => WIDEST,
+            },
         })
     }
 }
@@ -158,6 +201,11 @@ impl GpuEngine {
 impl Engine for GpuEngine {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn plan(&self, shape: ScanShape) -> equipoise_core::Result<MemoryPlan> {
+        let plan = Plan::new(shape, &self.sizes).map_err(|error| error.on(&self.name))?;
+        Ok(plan.memory(shape))
     }
 
     fn scorer<'a>(

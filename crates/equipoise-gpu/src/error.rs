@@ -63,6 +63,14 @@ pub enum GpuError {
         /// What is in the way.
         reason: String,
     },
+    /// A memory budget that not even blocks of one row fit.
+    #[error("{budget} bytes of device memory are too few: it takes at least {needed}")]
+    MemoryBudget {
+        /// The budget.
+        budget: u64,
+        /// The least that works.
+        needed: u64,
+    },
     /// The device's memory does not suffice.
     #[error("the device is out of memory: {message}")]
     OutOfMemory {
@@ -85,6 +93,11 @@ impl GpuError {
             GpuError::OutOfMemory { message } => {
                 equipoise_core::Error::OutOfMemory { device, message }
             }
+            GpuError::MemoryBudget { budget, needed } => equipoise_core::Error::MemoryBudget {
+                device,
+                budget,
+                needed,
+            },
             error => equipoise_core::Error::Device {
                 device,
                 message: error.to_string(),

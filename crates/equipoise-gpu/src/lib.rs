@@ -10,6 +10,7 @@ mod device;
 mod engine;
 mod error;
 mod head;
+mod kernel_times;
 mod kernels;
 mod plan;
 mod resident;
@@ -21,8 +22,9 @@ pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
 pub use ceilings::Ceilings;
 pub use engine::GpuEngine;
 pub use error::GpuError;
+pub use kernel_times::KernelTime;
 pub use kernels::logits::{
-    LogitBound, LogitsChoice, Measured, Storage, logits_variants, measure_logits,
+    LogitBound, LogitsChoice, Measured, Storage, Trial, logits_variants, measure_logits, try_logits,
 };
 pub use plan::Sizes;
 pub use resident::ResidentPool;

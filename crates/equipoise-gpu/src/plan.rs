@@ -1,7 +1,11 @@
 //! How a head and its blocks are laid out within a device's limits.
 
+use equipoise_core::memory::{MemoryPlan, Place, ScanShape, within};
+use equipoise_core::{Candidate, RowStatistics};
+
 use crate::GpuError;
-use equipoise_core::{Candidate, Head, RowStatistics};
+use crate::kernels::class_candidates::list_bytes;
+use crate::scorer::{DEPTH, PREFIX};
 
 /// Most rows of a block whatever their size: beyond, nothing gets faster.
 const MOST_ROWS: u64 = 1 << 20;
@@ -19,6 +23,8 @@ pub struct Sizes {
     pub candidates: u64,
     /// Most workgroups of a dispatch in one dimension.
     pub groups: u32,
+    /// Bytes that a scorer may take, of the device's memory and of the host's; `None` sets no bound.
+    pub memory: Option<u64>,
 }
 
 impl Sizes {
@@ -35,6 +41,7 @@ impl Sizes {
             logits: 64 << 20,
             candidates: 1 << 20,
             groups: limits.max_compute_workgroups_per_dimension,
+            memory: None,
         }
     }
 }
@@ -53,8 +60,62 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(head: &Head, sizes: &Sizes) -> Result<Self, GpuError> {
-        let (classes, dim) = (head.classes() as u64, head.dim() as u64);
+    /// The plan with the largest blocks that the sizes allow.
+    pub(crate) fn new(shape: ScanShape, sizes: &Sizes) -> Result<Self, GpuError> {
+        let whole = Self::unbounded(shape, sizes)?;
+        let halves = std::iter::successors(Some(whole), |plan| {
+            (plan.max_rows > 1).then(|| Self {
+                max_rows: plan.max_rows / 2,
+                capacity: (plan.capacity / 2).max(shape.classes),
+                ..*plan
+            })
+        });
+        let bytes = |plan: Self| {
+            let memory = plan.memory(shape);
+            memory.bytes(Place::Device).max(memory.bytes(Place::Host))
+        };
+        let tries = halves.map(|plan| (plan, bytes(plan)));
+        within(sizes.memory, tries).map_err(|needed| GpuError::MemoryBudget {
+            budget: sizes.memory.unwrap_or_default(),
+            needed,
+        })
+    }
+
+    /// What a scorer takes.
+    pub(crate) fn memory(&self, shape: ScanShape) -> MemoryPlan {
+        let mut plan = MemoryPlan {
+            rows: self.max_rows,
+            depth: DEPTH,
+            parts: Vec::new(),
+        };
+        let (rows, depth) = (self.max_rows as u64, DEPTH as u64);
+        let (classes, dim) = (shape.classes as u64, shape.dim as u64);
+        let values = rows * dim * shape.width as u64;
+        let statistics = rows * size_of::<RowStatistics>() as u64;
+        let list = list_bytes(self.capacity).max(statistics);
+        // Two f16 parts take as much as f32.
+        plan.add(Place::Device, "head", 4 * classes * (dim + 1));
+        plan.add(
+            Place::Device,
+            "scales of all classes",
+            4 * classes * classes,
+        );
+        plan.add(Place::Device, "logits", 4 * rows * classes);
+        plan.add(Place::Device, "embeddings", depth * values);
+        plan.add(
+            Place::Device,
+            "results",
+            depth * (list + 4 * rows + rows / 8 + 4 * classes),
+        );
+        plan.add(Place::Host, "head", 4 * classes * dim);
+        plan.add(Place::Host, "embeddings on their way", depth * values);
+        let prefix = list_bytes(self.capacity.min(PREFIX)).max(statistics);
+        plan.add(Place::Host, "results on their way", depth * prefix + list);
+        plan
+    }
+
+    fn unbounded(shape: ScanShape, sizes: &Sizes) -> Result<Self, GpuError> {
+        let (classes, dim) = (shape.classes as u64, shape.dim as u64);
         let tile = u64::from(crate::kernels::logits::LEAST_TILE);
         let groups = u64::from(sizes.groups);
         let fits = |what: &str, each: u64, least: u64| match sizes.binding / each {

@@ -1,5 +1,6 @@
 //! Pools that stay on the device.
 
+use equipoise_core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::{Buffer, BufferUsages};
 
@@ -65,6 +66,9 @@ impl<'a> ResidentPool<'a> {
     }
 
     /// Bytes of device memory that a pool takes.
+    ///
+    /// # Errors
+    /// [`equipoise_core::Error::Read`] where it cannot be read.
     pub fn bytes(pool: &dyn Pool) -> equipoise_core::Result<u64> {
         if pool.rows() == 0 {
             return Ok(0);
@@ -190,6 +194,12 @@ fn gcd(a: u64, b: u64) -> u64 {
 impl Engine for ResidentPool<'_> {
     fn name(&self) -> &str {
         self.engine.name()
+    }
+
+    fn plan(&self, shape: ScanShape) -> equipoise_core::Result<MemoryPlan> {
+        let mut plan = self.engine.plan(shape)?;
+        plan.add(Place::Device, "resident pool", Self::bytes(self.pool)?);
+        Ok(plan)
     }
 
     fn scorer<'a>(

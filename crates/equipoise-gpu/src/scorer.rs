@@ -25,13 +25,13 @@ use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
 /// Blocks in flight: one is sent, one is scored, one's answer is used.
-const DEPTH: usize = 3;
+pub(crate) const DEPTH: usize = 3;
 
 /// Candidates that come back with their number; more take another round trip.
-const PREFIX: usize = 1 << 16;
+pub(crate) const PREFIX: usize = 1 << 16;
 
 /// The class of a list entry that says that its row holds a NaN or an infinity.
-const NONFINITE_ROW: u32 = equipoise_shaders::class_candidates::NONFINITE_ROW;
+const NONFINITE_ROW: u32 = equipoise_shaders::class_candidates_plain::NONFINITE_ROW;
 
 pub(crate) struct GpuScorer<'a> {
     engine: &'a GpuEngine,

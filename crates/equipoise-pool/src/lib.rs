@@ -6,6 +6,7 @@ mod array;
 mod candidates;
 mod decode;
 mod digest;
+mod embeddings;
 mod error;
 mod head;
 mod ids;
@@ -28,6 +29,7 @@ pub use candidates::{
     SharedQuestion,
 };
 pub use decode::{BadImage, decode};
+pub use embeddings::EmbeddingsWriter;
 pub use error::{Error, Problem, Result};
 pub use head::HeadFile;
 pub use ids::{Ids, RowNames};

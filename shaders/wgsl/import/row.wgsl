@@ -1,6 +1,9 @@
 // What the row kernels share: one workgroup a row, the row's predicted class, and bounds on its
 // distances to the boundaries. The arithmetic is normative: see equipoise_core::engine.
 //
+// Import one of reduce_plain and reduce_subgroup: the entry point, which calls the kernel's
+// `judge_row`, and `reduce_…`, which join what the lanes found.
+//
 // No infinity, NaN or denormal is relied on, nor an order of operations: logits of rows that reach
 // the arithmetic are below 1e18, scales are 0, -1 or within 1e-15..1e15.
 
@@ -82,10 +85,6 @@ struct Verdict {
     other: u32,
 }
 
-var<workgroup> tops: array<Top, LANES>;
-var<workgroup> bounds: array<Bounds, LANES>;
-var<workgroup> counts: array<vec2<u32>, LANES>;
-
 fn row_of(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;
 }
@@ -129,15 +128,7 @@ fn find_top(start: u32, lane: u32) -> Top {
     for (var c = lane; c < parameters.classes; c += LANES) {
         top = join_tops(top, Top(logits[start + c], c, -UNREACHABLE));
     }
-    tops[lane] = top;
-    workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
-        if lane < width {
-            tops[lane] = join_tops(tops[lane], tops[lane + width]);
-        }
-        workgroupBarrier();
-    }
-    return workgroupUniformLoad(&tops[0]);
+    return reduce_top(top, lane);
 }
 
 // The gap less what it may be off.
@@ -173,6 +164,10 @@ fn join_bounds(a: Bounds, b: Bounds) -> Bounds {
     return joined;
 }
 
+fn join_counts(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    return vec2<u32>(a.x + b.x, min(a.y, b.y));
+}
+
 fn line_of(class_id: u32) -> u32 {
     return (class_id - parameters.first) * parameters.classes;
 }
@@ -200,16 +195,7 @@ fn find_bounds(start: u32, class_id: u32, skipped: u32, tolerance: f32, lane: u3
             );
         }
     }
-    workgroupBarrier();
-    bounds[lane] = found;
-    workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
-        if lane < width {
-            bounds[lane] = join_bounds(bounds[lane], bounds[lane + width]);
-        }
-        workgroupBarrier();
-    }
-    return workgroupUniformLoad(&bounds[0]);
+    return reduce_bounds(found, lane);
 }
 
 // How many boundaries of `class_id` may be as near as `upper`, and the lowest class of them
@@ -234,16 +220,7 @@ fn find_rivals(
             }
         }
     }
-    counts[lane] = found;
-    workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width >>= 1u) {
-        if lane < width {
-            let other = counts[lane + width];
-            counts[lane] = vec2<u32>(counts[lane].x + other.x, min(counts[lane].y, other.y));
-        }
-        workgroupBarrier();
-    }
-    return workgroupUniformLoad(&counts[0]);
+    return reduce_counts(found, lane);
 }
 
 fn nothing() -> Verdict {

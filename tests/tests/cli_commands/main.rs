@@ -2,8 +2,10 @@
 
 mod about;
 mod bad_input;
+mod bench;
 mod demo;
 mod embed;
+mod machine;
 mod select;
 mod shards;
 mod support;

@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use equipoise_core::combined::Several;
 use equipoise_core::definition::RowScore;
 use equipoise_core::quota::{self, ClassOrder};
 use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
-use equipoise_core::{Engine, Pick, Pool, Request, RowSet, Selection, Strategy};
+use equipoise_core::{CpuEngine, Engine, Error, Pick, Pool, Request, RowSet, Selection, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
 use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
 use equipoise_tests::parts::{Failing, Failure, Overconfident, Queued, Sharded, SmallBlocks};
@@ -239,7 +240,7 @@ fn lists_run_out_and_are_filled_again() {
     let shape = Shape {
         kind: Kind::AllWeightsEqual,
         half: false,
-        rows: 2000,
+        rows: 4000,
         dim: 8,
         classes: 40,
         seed: 1,
@@ -248,12 +249,12 @@ fn lists_run_out_and_are_filled_again() {
     let pool = case.pool();
     let request = Request {
         head: Some(&case.head),
-        ..Request::new(&pool, &case.available, 400)
+        ..Request::new(&pool, &case.available, 2000)
     };
     let selection = Base.select(&*engines::cpu(), &request).unwrap();
     // Every score is +∞, so that all classes want the same rows, in order.
     let rows: Vec<usize> = selection.picks.iter().map(|pick| pick.row).collect();
-    let expected: Vec<usize> = case.available.iter().take(400).collect();
+    let expected: Vec<usize> = case.available.iter().take(2000).collect();
     assert_eq!(rows, expected);
     assert!(selection.refills > 0, "the case is too easy: {selection:?}");
 }
@@ -350,6 +351,76 @@ fn a_gpu_fails_with_blocks_in_flight() {
     let gpu = engines::gpu();
     survives(&*gpu, Failure::Memory(700), None);
     survives(&*gpu, Failure::Lost(4), Some(&*engines::cpu()));
+}
+
+/// The picks of a scan that several engines share, of a case with ties.
+fn shared(engines: Vec<Box<dyn Engine>>) {
+    let shape = Shape {
+        kind: Kind::DuplicateRows,
+        half: true,
+        rows: 5000,
+        dim: 9,
+        classes: 7,
+        seed: 3,
+    };
+    let case = shape.case();
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 150)
+    };
+    let several = Several::new(engines);
+    for strategy in [&Base as &dyn Strategy, &Mase, &Entropy] {
+        let alone = strategy.select(&*engines::cpu(), &request).unwrap();
+        let together = strategy.select(&several, &request).unwrap();
+        assert_eq!(together.picks, alone.picks, "{}", strategy.name());
+    }
+}
+
+#[test]
+fn several_engines_share_a_scan() {
+    let small = |rows| Box::new(CpuEngine::with_max_rows(rows)) as Box<dyn Engine>;
+    shared(vec![small(700), small(90), small(301)]);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_gpu_and_the_cpu_share_a_scan() {
+    shared(vec![
+        engines::gpu(),
+        Box::new(CpuEngine::with_max_rows(200)),
+        engines::gpu(),
+    ]);
+}
+
+#[test]
+fn a_memory_budget_changes_no_pick() {
+    let shape = Shape {
+        kind: Kind::Plain,
+        half: true,
+        rows: 3000,
+        dim: 40,
+        classes: 30,
+        seed: 2,
+    };
+    let case = shape.case();
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 100)
+    };
+    let free = Base.select(&*engines::cpu(), &request).unwrap();
+    let of = |bytes| Base.select(&CpuEngine::with_memory(bytes), &request);
+    let needed = match of(1000).unwrap_err() {
+        Error::MemoryBudget {
+            budget: 1000,
+            needed,
+            ..
+        } => needed,
+        other => panic!("{other}"),
+    };
+    assert_eq!(of(needed).unwrap().picks, free.picks);
+    assert!(of(needed - 1).is_err());
 }
 
 #[test]

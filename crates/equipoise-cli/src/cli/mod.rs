@@ -2,6 +2,7 @@
 //!
 //! Every command's arguments turn into what was meant, a plain `Job` in [`crate::commands`].
 
+mod bench;
 mod demo;
 mod embed;
 mod fit;
@@ -17,6 +18,7 @@ use clap_complete::Shell;
 
 use crate::device::DeviceWish;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
@@ -55,7 +57,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Where to compute: auto (a real GPU if there is one, else the CPU), cpu, gpu, gpu:N (numbers
-    /// as in `equipoise devices`), vulkan, metal or dx12
+    /// as in `equipoise devices`), vulkan, metal or dx12; for scans also several with commas, or all
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceWish,
     /// CPU threads to use; by default one a core
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Fit(FitArgs),
     /// Pick the rows that are worth a label
     Select(SelectArgs),
+    /// Time every kernel and whole selections on this device, next to what it can do at most
+    Bench(BenchArgs),
     /// List one shard's candidates, where several machines share a pool
     Scan(ScanArgs),
     /// Pick from the candidates of all shards: the picks of `select`, or what to scan deeper

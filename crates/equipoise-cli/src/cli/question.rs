@@ -1,6 +1,6 @@
 //! Arguments that `select` and `scan` share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use equipoise::core::quota::ClassOrder;
@@ -15,12 +15,14 @@ pub(crate) struct QuestionArgs {
     /// The pool: an embedding store, a .safetensors with a tensor `embeddings`, or a .npy
     #[arg(long, value_name = "POOL")]
     embeddings: PathBuf,
-    /// The head (safetensors with `weight` and `bias`); needed by every strategy but random
+    /// The head (safetensors with `weight` and `bias`); needed by every strategy but random.
+    /// Repeatable in `select`: one selection for each head
     #[arg(long, value_name = "HEAD")]
-    head: Option<PathBuf>,
-    /// Which strategy picks: see `equipoise strategies`
-    #[arg(long, value_name = "NAME")]
-    strategy: String,
+    head: Vec<PathBuf>,
+    /// Which strategy picks: see `equipoise strategies`. Several with commas in `select`: one
+    /// selection for each
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
+    strategy: Vec<String>,
     /// How many rows to pick; more than there are available means all of them
     #[arg(long, value_name = "B")]
     budget: usize,
@@ -59,25 +61,47 @@ enum NonfiniteArg {
 }
 
 impl QuestionArgs {
-    /// What was meant.
+    /// What was meant: a question for each head and strategy.
     ///
     /// # Errors
     /// Wrong usage: a strategy that is not there, a head that is missing.
-    pub(crate) fn meant(self) -> Result<Question> {
-        let strategy = find_strategy(&self.strategy)?;
-        if strategy.needs_head() && self.head.is_none() {
-            return Err(
-                Failure::usage(format!("strategy {} needs --head", self.strategy))
-                    .with_hint("make one with `equipoise fit`"),
-            );
+    pub(super) fn meant(&self) -> Result<Vec<Question>> {
+        let heads = match self.head.is_empty() {
+            true => vec![None],
+            false => self.head.iter().map(Some).collect(),
+        };
+        let all = heads.into_iter().flat_map(|head| {
+            let names = self.strategy.iter();
+            names.map(move |name| self.question(head, name))
+        });
+        all.collect()
+    }
+
+    /// The one question that was meant.
+    ///
+    /// # Errors
+    /// As [`QuestionArgs::meant`], and where there are several.
+    pub(super) fn meant_one(&self) -> Result<Question> {
+        let mut all = self.meant()?;
+        match (all.pop(), all.is_empty()) {
+            (Some(question), true) => Ok(question),
+            _ => Err(Failure::usage("a scan takes one strategy and one head")),
+        }
+    }
+
+    fn question(&self, head: Option<&PathBuf>, name: &str) -> Result<Question> {
+        let strategy = find_strategy(name)?;
+        if strategy.needs_head() && head.is_none() {
+            return Err(Failure::usage(format!("strategy {name} needs --head"))
+                .with_hint("make one with `equipoise fit`"));
         }
         Ok(Question {
-            embeddings: self.embeddings,
-            head: self.head,
+            embeddings: self.embeddings.clone(),
+            head: head.cloned(),
             strategy,
             budget: self.budget,
-            labelled: self.labelled,
-            exclude: self.exclude,
+            labelled: self.labelled.clone(),
+            exclude: self.exclude.clone(),
             quotas: match self.quotas.as_str() {
                 "uniform" => Quotas::Uniform,
                 "balance" => Quotas::Balance,
@@ -93,6 +117,27 @@ impl QuestionArgs {
             },
             force: self.force,
         })
+    }
+
+    /// `path`, with the head and strategy of one of several questions in its name.
+    pub(super) fn named(&self, path: &Path, question: &Question) -> PathBuf {
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_owned();
+        let mut name = stem(path);
+        if let (Some(head), true) = (&question.head, self.head.len() > 1) {
+            name.push(".");
+            name.push(stem(head));
+        }
+        if self.strategy.len() > 1 {
+            name.push(format!(".{}", question.strategy.name()));
+        }
+        if name == stem(path) {
+            return path.into();
+        }
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        path.with_file_name(name)
     }
 }
 

@@ -69,7 +69,7 @@ impl ScanArgs {
     /// # Errors
     /// Wrong usage, a strategy without scores too.
     pub(crate) fn meant(self) -> Result<Job> {
-        let question = self.question.meant()?;
+        let question = self.question.meant_one()?;
         let ranking = question.strategy.ranking().ok_or_else(|| {
             let name = question.strategy.name();
             Failure::usage(format!("strategy {name} cannot be scanned in shards")).with_hint(

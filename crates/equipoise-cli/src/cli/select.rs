@@ -6,8 +6,10 @@ use clap::{Args, ValueEnum};
 use equipoise::pool::PickFormat;
 
 use super::question::QuestionArgs;
-use crate::commands::select::Job;
-use crate::failure::Result;
+use crate::commands::machine::{Machine, Resident, parse_bytes};
+use crate::commands::select::{Batch, Job};
+use crate::device::DeviceWish;
+use crate::failure::{Failure, Result};
 
 /// Arguments of `select`.
 #[derive(Debug, Args)]
@@ -18,11 +20,16 @@ Examples:
   equipoise select --embeddings pool.emb --strategy random --budget 100 --exclude picks.csv \\
       --seed 7 --out more.csv
   equipoise select --embeddings pool.npy --head head.safetensors --strategy margin --budget 50 \\
-      --format label-studio --out tasks.json")]
+      --format label-studio --out tasks.json
+  equipoise select --embeddings pool.emb --head head.safetensors --strategy base,mase,margin \\
+      --budget 1000 --device gpu:0,gpu:1 --fallback cpu --memory 4GiB --out picks.csv
+  equipoise select --embeddings pool.emb --head head.safetensors --strategy base --budget 1000 \\
+      --out picks.csv --dry-run")]
 pub(crate) struct SelectArgs {
     #[command(flatten)]
     question: QuestionArgs,
-    /// Where to write the picks
+    /// Where to write the picks; with several strategies or heads their names go before the
+    /// extension: picks.base.csv, picks.HEAD.base.csv
     #[arg(long, value_name = "PICKS")]
     out: PathBuf,
     /// Makes every random choice reproducible
@@ -34,6 +41,20 @@ pub(crate) struct SelectArgs {
     /// Also write an HTML page that shows what was picked, with the images in it
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Take at most so much of the host's memory (beside the pool, which is mapped) and of each
+    /// device's: 512MiB, 2GiB. Picks do not depend on it
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory: Option<u64>,
+    /// Print what memory the scan would take, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with this device where the other one fails
+    #[arg(long, value_name = "DEVICE")]
+    fallback: Option<DeviceWish>,
+    /// Whether a GPU keeps the pool for all selections of the call: auto (where there are several,
+    /// and it fits), always, never
+    #[arg(long, value_enum, default_value_t = ResidentArg::Auto)]
+    resident: ResidentArg,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -41,6 +62,13 @@ pub(super) enum Format {
     Csv,
     Jsonl,
     LabelStudio,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ResidentArg {
+    Auto,
+    Always,
+    Never,
 }
 
 impl Format {
@@ -58,19 +86,42 @@ impl SelectArgs {
     ///
     /// # Errors
     /// Wrong usage: a strategy that is not there, a head that is missing.
-    pub(crate) fn meant(self) -> Result<Job> {
-        Ok(Job {
-            question: self.question.meant()?,
-            out: self.out,
-            seed: self.seed,
-            report: self.report,
-            format: self.format.meant(),
-        })
+    pub(crate) fn meant(self) -> Result<Batch> {
+        let machine = Machine {
+            memory: self.memory,
+            dry_run: self.dry_run,
+            fallback: self.fallback.clone(),
+            resident: match self.resident {
+                ResidentArg::Auto => Resident::Auto,
+                ResidentArg::Always => Resident::Always,
+                ResidentArg::Never => Resident::Never,
+            },
+        };
+        let mut jobs: Vec<Job> = Vec::new();
+        for question in self.question.meant()? {
+            let named = |path: &PathBuf| self.question.named(path, &question);
+            let job = Job {
+                out: named(&self.out),
+                report: self.report.as_ref().map(named),
+                seed: self.seed,
+                format: self.format.meant(),
+                question,
+            };
+            if jobs.iter().any(|other| other.out == job.out) {
+                let message = format!("two selections would be written to {}", job.out.display());
+                return Err(Failure::usage(message)
+                    .with_hint("name each strategy once, and give heads different file names"));
+            }
+            jobs.push(job);
+        }
+        Ok(Batch { jobs, machine })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser;
     use equipoise::core::quota::ClassOrder;
     use equipoise::core::strategies::Nonfinite;
@@ -80,13 +131,17 @@ mod tests {
     use crate::commands::question::Quotas;
 
     fn meant(extra: &[&str]) -> Result<Job> {
+        Ok(batch(extra)?.jobs.remove(0))
+    }
+
+    fn batch(extra: &[&str]) -> Result<Batch> {
         let base = [
             "equipoise",
             "select",
             "--embeddings",
             "p",
             "--out",
-            "o",
+            "out/o.csv",
             "--budget",
             "5",
         ];
@@ -114,6 +169,32 @@ mod tests {
     fn quotas_may_be_a_file() {
         let job = meant(&["--strategy", "base", "--head", "h", "--quotas", "q.csv"]).unwrap();
         assert!(matches!(job.question.quotas, Quotas::File(path) if path.ends_with("q.csv")));
+    }
+
+    #[test]
+    fn each_head_and_strategy_has_a_file_of_its_own() {
+        let outs = |extra: &[&str]| {
+            let jobs = batch(extra).unwrap().jobs;
+            jobs.into_iter().map(|job| job.out).collect::<Vec<_>>()
+        };
+        let one = ["--strategy", "base", "--head", "a.safetensors"];
+        assert_eq!(outs(&one), [Path::new("out/o.csv")]);
+        let two = ["--strategy", "base,mase", "--head", "a.safetensors"];
+        assert_eq!(
+            outs(&two),
+            ["out/o.base.csv", "out/o.mase.csv"].map(Path::new)
+        );
+        let heads = [
+            "--head",
+            "x/b.safetensors",
+            "--strategy",
+            "base",
+            "--head",
+            "a.safetensors",
+        ];
+        assert_eq!(outs(&heads), ["out/o.b.csv", "out/o.a.csv"].map(Path::new));
+        let twice = ["--strategy", "base,base", "--head", "a.safetensors"];
+        assert_eq!(batch(&twice).err().unwrap().exit(), 2);
     }
 
     #[test]

@@ -48,8 +48,8 @@ const MARK: &str = "DEMO.txt";
 ///
 /// # Errors
 /// Whatever the steps say.
-pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> {
-    let device = wish.resolve().model()?;
+pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
+    let device = wish.resolve()?.model()?;
     match job {
         Job::MakeBackbone(recipe) => backbone::make(recipe, &device, console),
         Job::Tour(tour) => {

@@ -11,12 +11,14 @@ use crate::failure::Result;
 ///
 /// # Errors
 /// Where stdout cannot be written.
-pub(crate) fn main(wish: DeviceWish, console: Console) -> Result<()> {
+pub(crate) fn main(wish: &DeviceWish, console: Console) -> Result<()> {
     let adapters = gpu::adapters();
-    let used = wish.resolve().engine();
+    let device = wish.resolve();
+    let used = device.as_ref().map_err(ToString::to_string);
+    let used = used.and_then(|device| device.engine(None).map_err(|error| error.to_string()));
     let (used, problem) = match &used {
         Ok(engine) => (engine.name().to_owned(), None),
-        Err(failure) => ("none".to_owned(), Some(failure.to_string())),
+        Err(problem) => ("none".to_owned(), Some(problem.clone())),
     };
     let report = json!({
         "adapters": adapters.iter().map(as_json).collect::<Vec<_>>(),
@@ -35,8 +37,7 @@ pub(crate) fn main(wish: DeviceWish, console: Console) -> Result<()> {
         if let Some(problem) = &problem {
             text += &format!("{problem}\n");
         }
-        if matches!(wish.resolve(), Device::Cpu) && adapters.iter().any(|adapter| adapter.software)
-        {
+        if matches!(device, Ok(Device::Cpu)) && adapters.iter().any(|adapter| adapter.software) {
             text += "A software adapter is used only when named: --device gpu, gpu:N or vulkan\n";
         }
         text

@@ -55,8 +55,8 @@ const AHEAD: usize = 2;
 ///
 /// # Errors
 /// Whatever [`run`] says.
-pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> {
-    let device = wish.resolve().model()?;
+pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
+    let device = wish.resolve()?.model()?;
     let report = run(job, &device, console)?;
     console.note(summary(&report));
     if console.json {

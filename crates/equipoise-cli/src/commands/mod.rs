@@ -1,10 +1,12 @@
 //! What was meant, and how it is done: a `Job`, a `run` that does it, a `main` that prints its report.
 
 pub(crate) mod about;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
 pub(crate) mod fit;
+pub(crate) mod machine;
 pub(crate) mod merge;
 pub(crate) mod question;
 mod report;

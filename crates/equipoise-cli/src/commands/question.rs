@@ -37,15 +37,15 @@ pub(crate) struct Question {
 }
 
 /// What a question's files hold.
-pub(crate) struct Files {
-    pub pool: EmbeddingPool,
+pub(crate) struct Files<'p> {
+    pub pool: &'p EmbeddingPool,
     pub head: Option<HeadFile>,
     pub labelled: Vec<LabelledRow>,
     pub available: RowSet,
     pub quotas: Option<Vec<usize>>,
 }
 
-impl Files {
+impl Files<'_> {
     /// What the strategy is asked.
     pub(crate) fn request<'a>(&'a self, question: &Question) -> Request<'a> {
         Request {
@@ -54,7 +54,7 @@ impl Files {
             quotas: self.quotas.as_deref(),
             class_order: question.class_order,
             nonfinite: question.nonfinite,
-            ..Request::new(&self.pool, &self.available, question.budget)
+            ..Request::new(self.pool, &self.available, question.budget)
         }
     }
 
@@ -80,25 +80,33 @@ impl Question {
         }
     }
 
-    /// Reads the files.
+    /// Opens the pool.
     ///
     /// # Errors
-    /// Where one cannot be read, or does not fit the others.
-    pub(crate) fn read(&self, console: Console) -> Result<Files> {
+    /// Where it cannot be read, or is empty.
+    pub(crate) fn open(&self, console: Console) -> Result<EmbeddingPool> {
         let pool = EmbeddingPool::open(&self.embeddings)?;
         for notice in pool.notices() {
             console.note(notice);
         }
-        if pool.rows() == 0 {
-            return Err(Failure::new("the pool has no rows")
+        match pool.rows() {
+            0 => Err(Failure::new("the pool has no rows")
                 .at(&self.embeddings)
-                .with_hint("make one with `equipoise embed`"));
+                .with_hint("make one with `equipoise embed`")),
+            _ => Ok(pool),
         }
+    }
+
+    /// Reads the other files.
+    ///
+    /// # Errors
+    /// Where one cannot be read, or does not fit the others.
+    pub(crate) fn read<'p>(&self, pool: &'p EmbeddingPool, console: Console) -> Result<Files<'p>> {
         let head = self.head.as_deref();
-        let head = head.map(|path| read_head(path, self, &pool, console));
+        let head = head.map(|path| read_head(path, self, pool, console));
         let head = head.transpose()?;
-        let labelled = read_labelled(self, &pool, head.as_ref())?;
-        let available = available(self, &pool, &labelled)?;
+        let labelled = read_labelled(self, pool, head.as_ref())?;
+        let available = available(self, pool, &labelled)?;
         let quotas = match &head {
             Some(head) => quotas(self, head, &labelled, available.len())?,
             None => None,

@@ -58,9 +58,9 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// Whatever [`run`] says.
-pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> {
+pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
     check(job)?;
-    let engine = wish.resolve().engine()?;
+    let engine = wish.resolve()?.engine(None)?;
     let report = run(job, engine.as_ref(), console)?;
     console.note(summary(&report));
     match console.json {
@@ -84,8 +84,9 @@ fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
     let question = &job.question;
     let strategy = question.strategy.name();
-    let files = question.read(console)?;
-    let name_row = |error| question.name_row(error, &files.pool);
+    let pool = question.open(console)?;
+    let files = question.read(&pool, console)?;
+    let name_row = |error| question.name_row(error, files.pool);
     let request = files.request(question);
     let serving = job.ranking.serving(strategy, &request).map_err(name_row)?;
     let shared = shared_question(job, &files, &serving)?;
@@ -129,7 +130,7 @@ fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
 }
 
 /// What the other shards must be asked, too.
-fn shared_question(job: &Job, files: &Files, serving: &Serving) -> Result<SharedQuestion> {
+fn shared_question(job: &Job, files: &Files<'_>, serving: &Serving) -> Result<SharedQuestion> {
     let question = &job.question;
     Ok(SharedQuestion {
         strategy: question.strategy.name().into(),

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use equipoise::core::memory::ScanShape;
 use equipoise::core::{Engine, Pick, Pool, Request, Selection};
 use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
+use super::machine::{Machine, Need, Plan, Scans};
 use super::question::{Files, Question};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
@@ -21,6 +23,13 @@ pub(crate) struct Job {
     pub seed: u64,
     pub report: Option<PathBuf>,
     pub format: PickFormat,
+}
+
+/// Selections from one pool, and how to make them.
+pub(crate) struct Batch {
+    /// At least one; their pools are the same.
+    pub jobs: Vec<Job>,
+    pub machine: Machine,
 }
 
 /// What came of it.
@@ -40,23 +49,55 @@ pub(crate) struct Report {
     pub settled: u64,
     pub retries: u64,
     pub refills: u64,
+    /// Why devices were given up for others.
+    pub fallbacks: Vec<String>,
+    /// What the scan was planned to take; none where there is no scan.
+    pub memory: Option<Plan>,
+    /// From embeddings in memory to picks.
+    pub scan_seconds: f64,
+    /// With reading and writing files.
     pub seconds: f64,
 }
 
 /// Runs and prints.
 ///
 /// # Errors
-/// Whatever [`run`] says.
-pub(crate) fn main(job: &Job, wish: DeviceWish, console: Console) -> Result<()> {
-    check(job)?;
-    let engine = wish.resolve().engine()?;
-    let report = run(job, engine.as_ref(), console)?;
-    console.note(summary(&report));
-    if console.json {
-        console.report(&report, |_| String::new())
-    } else {
-        Ok(())
+/// Whatever the selections say; what is done by then stays done.
+pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result<()> {
+    let Some(first) = batch.jobs.first() else {
+        return Ok(());
+    };
+    for job in &batch.jobs {
+        check(job)?;
     }
+    let pool = first.question.open(console)?;
+    let files = batch
+        .jobs
+        .iter()
+        .map(|job| job.question.read(&pool, console));
+    let files = files.collect::<Result<Vec<_>>>()?;
+    let needs = batch.jobs.iter().zip(&files);
+    let needs = needs.map(|(job, files)| need(job, files));
+    let needs = needs.collect::<Result<Vec<_>>>()?;
+    let scans = Scans {
+        pool: &pool,
+        needs: &needs,
+    };
+    batch
+        .machine
+        .with_engine(wish, scans, console, |engine, plan| {
+            for (job, files) in batch.jobs.iter().zip(&files) {
+                let report = Report {
+                    memory: plan.cloned(),
+                    ..answer(job, files, engine, console)?
+                };
+                console.note(summary(&report));
+                if console.json {
+                    console.report(&report, |_| String::new())?;
+                }
+            }
+            Ok(())
+        })
 }
 
 /// What can be refused before a device is opened or a file is read.
@@ -68,15 +109,36 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
+/// What the job takes beside the engine, and the shape that an engine plans for; none where there is no
+/// scan.
+fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
+    let strategy = job.question.strategy;
+    let bytes = strategy.memory(&files.request(&job.question));
+    let bytes = bytes.map_err(|error| job.question.name_row(error, files.pool))?;
+    Ok(match (&files.head, strategy.needs_head()) {
+        (Some(head), true) => Some(Need {
+            shape: ScanShape::of(&head.head, files.pool)?,
+            bytes,
+        }),
+        _ => None,
+    })
+}
+
 /// Selects and writes the picks.
 ///
 /// # Errors
 /// Where a file cannot be read or does not fit, and whatever the strategy says.
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
+    let pool = job.question.open(console)?;
+    let files = job.question.read(&pool, console)?;
+    answer(job, &files, engine, console)
+}
+
+/// Selects, writes the picks and whatever else the job wants.
+fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
     let question = &job.question;
-    let files = question.read(console)?;
     let bar = console.bar(files.pool.rows() as u64, "selecting");
     let selection = question.strategy.select(
         engine,
@@ -87,14 +149,19 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
         },
     );
     bar.finish_and_clear();
-    let selection = selection.map_err(|error| question.name_row(error, &files.pool))?;
+    let scan_seconds = started.elapsed().as_secs_f64();
+    let selection = selection.map_err(|error| question.name_row(error, files.pool))?;
+    for why in &selection.fallbacks {
+        console.warn(format!("{why}: went on with another device"));
+    }
     let names = files.class_names();
     let ids = files.pool.ids();
     let picks = &selection.picks;
     pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
-    let summed = report(job, engine, &files, &selection, names, started);
+    let times = (scan_seconds, started);
+    let summed = report(job, engine, files, &selection, names, times);
     if let Some(page) = &job.report {
-        super::report::write(page, question.force, &summed, picks, &files.pool, console)?;
+        super::report::write(page, question.force, &summed, picks, files.pool, console)?;
     }
     Ok(summed)
 }
@@ -102,10 +169,10 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
 fn report(
     job: &Job,
     engine: &dyn Engine,
-    files: &Files,
+    files: &Files<'_>,
     selection: &Selection,
     names: Vec<String>,
-    started: Instant,
+    (scan_seconds, started): (f64, Instant),
 ) -> Report {
     let predicted = selection
         .picks
@@ -129,6 +196,9 @@ fn report(
         settled: selection.settled,
         retries: selection.retries,
         refills: selection.refills,
+        fallbacks: selection.fallbacks.clone(),
+        memory: None,
+        scan_seconds,
         seconds: started.elapsed().as_secs_f64(),
     }
 }

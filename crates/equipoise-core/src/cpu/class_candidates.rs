@@ -27,12 +27,15 @@ pub(crate) fn run(
     lower: &mut [f32],
     out: &mut Vec<Candidate>,
 ) {
-    let verdict = row.judge(p, lower);
+    let found = row.lowers(p, lower);
+    // Most rows are nobody's candidates: the rest of what is known of them is not worth finding.
+    let own = found.least < thresholds[p];
+    if found.certain() && !own && below(lower, thresholds) == 0 {
+        return;
+    }
+    let verdict = row.judge(p, found, lower);
     if verdict == Verdict::Nothing {
         return out.push(unknown(index));
-    }
-    if below(lower, thresholds) == 0 {
-        return;
     }
     let chunks = lower
         .chunks_exact(LANES)

@@ -83,3 +83,45 @@ impl Matrices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Philox, Purpose};
+
+    /// Largest difference allowed, as products are of numbers below 1.
+    const ROUNDING: f64 = 1e-4;
+
+    #[test]
+    fn products_of_ragged_shapes_are_right_and_nothing_else_is_written() {
+        const GUARD: f32 = 12345.0;
+        let numbers = Philox::new(7, Purpose::Drawing, 0, 0);
+        let number = |i: usize| (numbers.uniform(i as u64) - 0.5) as f32;
+        for rows in [1, 2, 5, 16, 33, 70] {
+            for classes in [1, 3, 8, 15, 49, 100] {
+                for dim in [1, 2, 7, 64, 511, 512, 513, 1100] {
+                    let stride = classes + 5;
+                    let x: Vec<f32> = (0..rows * dim).map(number).collect();
+                    let w: Vec<f32> = (0..classes * dim).map(|i| number(i + 999)).collect();
+                    let mut one = vec![GUARD; rows * stride];
+                    let mut all = vec![GUARD; rows * classes];
+                    run(&x, &w, dim, stride, &mut one);
+                    multiply(&x, &w, dim, classes, &mut all);
+                    for row in 0..rows {
+                        let line = &one[row * stride..(row + 1) * stride];
+                        assert_eq!(line[classes..], [GUARD; 5], "{rows} {classes} {dim}");
+                        for class in 0..classes {
+                            let x = &x[row * dim..(row + 1) * dim];
+                            let w = &w[class * dim..(class + 1) * dim];
+                            let exact = crate::definition::dot(x, w);
+                            for found in [line[class], all[row * classes + class]] {
+                                let off = (f64::from(found) - exact).abs();
+                                assert!(off < ROUNDING, "{rows} {classes} {dim}: {off}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 mod class_candidates;
 pub mod logits;
+mod plan;
 mod row;
 mod row_norms;
 mod row_statistics;

@@ -127,23 +127,30 @@ impl Verdict {
 }
 
 /// What a pass over a row's lower bounds finds.
-struct Lowers {
-    least: f32,
+#[derive(Clone, Copy)]
+pub(crate) struct Lowers {
+    pub(crate) least: f32,
     /// Classes that may be the predicted one, it included.
     plausible: u32,
     unscaled: bool,
 }
 
-impl<'a> Row<'a> {
-    /// Bounds the distances of a row whose argmax is `p`. Afterwards `lower` holds the lower bound of
-    /// the score for each class.
+impl Lowers {
+    /// Whether the predicted class is certain.
     #[inline(always)]
-    pub(crate) fn judge(&self, p: usize, lower: &mut [f32]) -> Verdict {
-        let scale = (self.scales)(p);
-        let found = self.lowers(p, scale, lower);
+    pub(crate) fn certain(&self) -> bool {
+        self.plausible == 1 && !self.unscaled
+    }
+}
+
+impl<'a> Row<'a> {
+    /// What the bounds say of a row whose argmax is `p`, of which `found` and `lower` are the
+    /// [`Row::lowers`]. Afterwards `lower` holds the lower bound of the score for each class.
+    pub(crate) fn judge(&self, p: usize, found: Lowers, lower: &mut [f32]) -> Verdict {
         if found.unscaled || found.plausible > 2 {
             return Verdict::Nothing;
         }
+        let scale = (self.scales)(p);
         if found.plausible == 2 {
             return self.judge_either(p, scale, lower);
         }
@@ -173,7 +180,8 @@ impl<'a> Row<'a> {
 
     /// Writes `lower(p, ·)`, with [`UNREACHABLE`] for `p` itself.
     #[inline(always)]
-    fn lowers(&self, p: usize, scale: &[f32], lower: &mut [f32]) -> Lowers {
+    pub(crate) fn lowers(&self, p: usize, lower: &mut [f32]) -> Lowers {
+        let scale = (self.scales)(p);
         let top = self.z[p];
         let tolerance = 2.0 * self.tolerance;
         let (mut least, mut plausible, mut unscaled) = (i32::MAX, 0, 0);
@@ -217,7 +225,7 @@ impl<'a> Row<'a> {
             return Verdict::Nothing;
         };
         let mut other = vec![0.0; lower.len()];
-        let of_other = self.lowers(s, (self.scales)(s), &mut other);
+        let of_other = self.lowers(s, &mut other);
         if of_other.unscaled || scale[s] == NO_BOUNDARY {
             return Verdict::Nothing;
         }

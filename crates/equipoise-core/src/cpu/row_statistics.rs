@@ -10,7 +10,8 @@ const NEGLIGIBLE: f32 = 80.0;
 /// logits, `classes` of which are no padding.
 #[inline(always)]
 pub(crate) fn run(row: &Row<'_>, p: usize, classes: usize, lower: &mut [f32]) -> RowStatistics {
-    let verdict = row.judge(p, lower);
+    let found = row.lowers(p, lower);
+    let verdict = row.judge(p, found, lower);
     let (predicted, runner_up, rival) = verdict.codes();
     let (mase_lower, mase_upper) = match verdict {
         Verdict::Certain { mase, .. } => mase,

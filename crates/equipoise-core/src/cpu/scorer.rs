@@ -6,31 +6,22 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::row::{LANES, NO_LOGIT, Row, add_bias, is_plausible};
+use super::plan::CpuPlan;
+use super::row::{NO_LOGIT, Row, add_bias, is_plausible};
 use super::{class_candidates, logits, row_norms, row_statistics};
 use crate::engine::{
     ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, NO_BOUNDARY, NONFINITE, Precision,
     Question, RowStatistics, Scorer, Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
+use crate::memory::{MemoryPlan, ScanShape};
 use crate::vectorised::vectorised;
-use crate::{Chunk, Head, Pool, Result, RowSet, Values};
-
-/// Most rows of a part: more make the product no faster.
-const PART_ROWS: usize = 512;
-
-/// Bytes of logits a part may fill, if a row takes no more.
-const PART_BYTES: usize = 4 << 20;
-
-/// Parts of a block for each thread, so that threads wait for each other seldom.
-const PARTS_PER_THREAD: usize = 4;
-
-/// Bytes of the table of scales; beyond, a part makes the lines that it needs.
-const TABLE_BYTES: usize = 256 << 20;
+use crate::{Chunk, Error, Head, Pool, Result, RowSet, Values};
 
 /// The engine of machines without a GPU: float32 products, then rayon over rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuEngine {
     max_rows: Option<usize>,
+    memory: Option<u64>,
 }
 
 impl CpuEngine {
@@ -43,7 +34,24 @@ impl CpuEngine {
     pub fn with_max_rows(rows: usize) -> Self {
         Self {
             max_rows: Some(rows.max(1)),
+            ..Self::default()
         }
+    }
+
+    /// Takes at most `bytes` of memory for head, scales, blocks and candidates. Picks do not depend on it.
+    pub fn with_memory(bytes: u64) -> Self {
+        Self {
+            memory: Some(bytes),
+            ..Self::default()
+        }
+    }
+
+    fn parts(&self, shape: ScanShape) -> Result<CpuPlan> {
+        CpuPlan::new(shape, self.max_rows, self.memory).map_err(|needed| Error::MemoryBudget {
+            device: self.name().into(),
+            budget: self.memory.unwrap_or_default(),
+            needed,
+        })
     }
 }
 
@@ -52,25 +60,25 @@ impl Engine for CpuEngine {
         "cpu"
     }
 
+    fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        Ok(self.parts(shape)?.memory(shape))
+    }
+
     fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
-        let stride = head.classes().next_multiple_of(LANES);
-        let part_rows = (PART_BYTES / (4 * stride)).clamp(1, PART_ROWS);
-        let most = part_rows * PARTS_PER_THREAD * rayon::current_num_threads();
+        let plan = self.parts(ScanShape::of(head, pool)?)?;
         let mut bias = head.bias().to_vec();
-        bias.resize(stride, 0.0);
-        let fits = 4 * stride * head.classes() <= TABLE_BYTES;
+        bias.resize(plan.stride, 0.0);
+        let scales = BoundaryScales::new(head);
         Ok(Box::new(CpuScorer {
             pool,
             tolerance: Tolerance::new(head, logits::error(head.dim())),
-            scales: match fits {
-                true => Scales::Table(BoundaryScales::new(head).table(head, stride, NO_BOUNDARY)),
-                false => Scales::Made(BoundaryScales::new(head)),
+            scales: match plan.table {
+                true => Scales::Table(scales.table(head, plan.stride, NO_BOUNDARY)),
+                false => Scales::Made(scales),
             },
             head: head.clone(),
             bias,
-            stride,
-            part_rows,
-            max_rows: self.max_rows.unwrap_or(most),
+            plan,
             scratch: Mutex::new(Vec::new()),
             thresholds: Vec::new(),
             ready: None,
@@ -81,17 +89,14 @@ impl Engine for CpuEngine {
 struct CpuScorer<'a> {
     pool: &'a dyn Pool,
     head: Head,
-    /// Padded to `stride`.
+    /// Padded to the stride.
     bias: Vec<f32>,
     tolerance: Tolerance,
     scales: Scales,
-    /// Classes, padded to whole vectors.
-    stride: usize,
-    part_rows: usize,
-    max_rows: usize,
+    plan: CpuPlan,
     /// Memory that threads hand on.
     scratch: Mutex<Vec<Scratch>>,
-    /// Padded to `stride`.
+    /// Padded to the stride.
     thresholds: Vec<f32>,
     /// The block in flight: scored as it is submitted.
     ready: Option<Answer>,
@@ -178,7 +183,7 @@ impl CpuScorer<'_> {
             tops,
             lower,
         } = scratch;
-        let (dim, stride) = (self.head.dim(), self.stride);
+        let (dim, stride) = (self.head.dim(), self.plan.stride);
         let x = match values {
             Values::F32(x) => Cow::Borrowed(x),
             Values::F16(_) => {
@@ -231,6 +236,10 @@ impl CpuScorer<'_> {
                     } else if *tolerance >= UNDECIDABLE {
                         candidates.push(class_candidates::unknown(number));
                     }
+                    if candidates.len() > self.plan.part_capacity && rows > 1 {
+                        // More than the plan has room for: the caller tries fewer rows.
+                        break;
+                    }
                 }
             }
         }
@@ -268,7 +277,7 @@ impl CpuScorer<'_> {
     #[inline(always)]
     fn tops(&self, tolerances: &[f32], logits: &mut [f32], out: &mut Vec<usize>) {
         out.clear();
-        for (z, tolerance) in logits.chunks_exact_mut(self.stride).zip(tolerances) {
+        for (z, tolerance) in logits.chunks_exact_mut(self.plan.stride).zip(tolerances) {
             out.push(match is_scored(*tolerance) {
                 true => add_bias(z, &self.bias),
                 false => 0,
@@ -283,7 +292,10 @@ impl CpuScorer<'_> {
             Scales::Made(made) => made,
         };
         let mut classes = Vec::new();
-        let rows = logits.chunks_exact(self.stride).zip(tolerances).zip(tops);
+        let rows = logits
+            .chunks_exact(self.plan.stride)
+            .zip(tolerances)
+            .zip(tops);
         for ((z, tolerance), top) in rows.filter(|((_, tolerance), _)| is_scored(**tolerance)) {
             classes.push(*top);
             let plausible = |c: &usize| *c != *top && is_plausible(z[*top], z[*c], *tolerance);
@@ -295,7 +307,7 @@ impl CpuScorer<'_> {
         }
         classes.sort_unstable();
         classes.dedup();
-        let lines = made.lines(&self.head, &classes, self.stride, NO_BOUNDARY);
+        let lines = made.lines(&self.head, &classes, self.plan.stride, NO_BOUNDARY);
         let places = classes.into_iter().enumerate().map(|(i, c)| (c, i));
         Lines::Some(places.collect(), lines)
     }
@@ -308,7 +320,7 @@ fn is_scored(tolerance: f32) -> bool {
 
 impl Scorer for CpuScorer<'_> {
     fn max_rows(&self) -> usize {
-        self.max_rows
+        self.plan.max_rows
     }
 
     fn depth(&self) -> usize {
@@ -331,7 +343,7 @@ impl Scorer for CpuScorer<'_> {
         available: &RowSet,
         question: Question<'_>,
     ) -> Result<usize> {
-        let rows = rows.min(self.max_rows);
+        let rows = rows.min(self.plan.max_rows);
         let Chunk { values, .. } = self.pool.chunk(start, rows)?;
         let dim = self.head.dim();
         let rows = values.len() / dim;
@@ -340,12 +352,12 @@ impl Scorer for CpuScorer<'_> {
         if let Question::ClassCandidates { thresholds } = question {
             self.thresholds.clear();
             self.thresholds.extend_from_slice(thresholds);
-            self.thresholds.resize(self.stride, ACCEPT_NONE);
+            self.thresholds.resize(self.plan.stride, ACCEPT_NONE);
         }
         let mut answer = self.ready.take().unwrap_or_default();
         let part_rows = rows
             .div_ceil(rayon::current_num_threads())
-            .clamp(1, self.part_rows);
+            .clamp(1, self.plan.part_rows);
         let is_available = |row: usize| available.contains(start + row);
         let part = |index: usize, statistics: Option<&mut [RowStatistics]>| {
             let range: Range<usize> = index * part_rows..rows.min((index + 1) * part_rows);
@@ -367,14 +379,18 @@ impl Scorer for CpuScorer<'_> {
                 .map(|index| part(index, None))
                 .collect(),
         };
-        (answer.start, answer.rows, answer.overflow) = (start, rows, false);
+        let most = self.plan.part_capacity;
+        let overflow = rows > 1 && parts.iter().any(|part| part.candidates.len() > most);
+        (answer.start, answer.rows, answer.overflow) = (start, rows, overflow);
         answer.nonfinite.clear();
         answer.candidates.clear();
         for part in &parts {
             answer
                 .nonfinite
                 .extend(part.nonfinite.iter().map(|row| start + row));
-            answer.candidates.extend_from_slice(&part.candidates);
+            if !overflow {
+                answer.candidates.extend_from_slice(&part.candidates);
+            }
         }
         self.ready = Some(answer);
         Ok(rows)

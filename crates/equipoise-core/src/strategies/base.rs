@@ -8,6 +8,7 @@ use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
 use crate::lists::{Entry, List};
 use crate::scan::{Exact, Scan};
+use crate::settle::Settler;
 use crate::{Engine, Error, Pick, Result, RowSet};
 
 /// Emam et al., *Active Learning at the ImageNet Scale*, arXiv 2111.12880, algorithm 1.
@@ -28,6 +29,14 @@ impl Strategy for Base {
 
     fn needs_head(&self) -> bool {
         true
+    }
+
+    fn memory(&self, request: &Request<'_>) -> Result<u64> {
+        let head = request.head_for(self.name())?;
+        let serving = Serving::of_classes(request, head)?;
+        let keep = fitting(serving.depths(), request.available.len());
+        let lists: u64 = keep.into_iter().map(List::bytes).sum();
+        Ok(lists + Settler::bytes(head))
     }
 
     fn ranking(&self) -> Option<Ranking> {
@@ -107,28 +116,28 @@ impl Source for Scanned<'_, '_> {
         Ok(first)
     }
 
-    /// Scans the rows that are left again, for those classes too that would run out later.
+    /// Scans the rows that are left again for all classes of `order` whose lists may not hold every row, each
+    /// deeper than before: what made one class run out soon makes others.
     fn refill(&mut self, order: &[usize], missing: usize) -> Result<bool> {
         if self.left.is_empty() || !self.lists[order[0]].is_full() {
             return Ok(false);
         }
-        let mut wanted = vec![0; self.quotas.len()];
-        for class in order {
-            let entries = self.lists[*class].entries.iter();
-            let ready = entries.filter(|entry| self.left.contains(entry.row));
-            if ready.count() < self.quotas[*class] && self.lists[*class].is_full() {
-                wanted[*class] = self.quotas[*class];
-            }
-        }
+        let refills = &mut self.scan.exact.selection.refills;
+        *refills += 1;
+        let mut wanted = self.quotas.to_vec();
         wanted[order[0]] = missing;
-        let keep = fitting(depths(&wanted, order), self.left.len());
-        let fresh = self.scan.class_lists(&self.left, &keep)?;
-        for (class, list) in fresh.into_iter().enumerate() {
-            if wanted[class] > 0 {
-                self.lists[class] = list;
+        let mut keep = fitting(depths(&wanted, order, *refills), self.left.len());
+        for (keep, list) in keep.iter_mut().zip(&self.lists) {
+            if !list.is_full() {
+                *keep = 0;
             }
         }
-        self.scan.exact.selection.refills += 1;
+        let fresh = self.scan.class_lists(&self.left, &keep)?;
+        for ((list, fresh), keep) in self.lists.iter_mut().zip(fresh).zip(keep) {
+            if keep > 0 {
+                *list = fresh;
+            }
+        }
         Ok(true)
     }
 }

@@ -138,6 +138,15 @@ pub trait Strategy: Send + Sync {
     /// Whether it uses the head.
     fn needs_head(&self) -> bool;
 
+    /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans.
+    ///
+    /// # Errors
+    /// As [`Strategy::select`], where the request is wrong.
+    fn memory(&self, request: &Request<'_>) -> Result<u64> {
+        let _ = request;
+        Ok(0)
+    }
+
     /// What it ranks by, where its picks are the smallest of some scores: then it can be asked of shards
     /// apart, by [`scan_shard`] and [`merge()`].
     fn ranking(&self) -> Option<Ranking> {

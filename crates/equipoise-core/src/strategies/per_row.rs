@@ -3,7 +3,9 @@
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
+use crate::lists::List;
 use crate::scan::Scan;
+use crate::settle::Settler;
 use crate::{Engine, Result};
 
 /// Least distance to a decision boundary, whichever class it belongs to.
@@ -32,6 +34,11 @@ macro_rules! per_row_strategy {
 
             fn needs_head(&self) -> bool {
                 true
+            }
+
+            fn memory(&self, request: &Request<'_>) -> Result<u64> {
+                let head = request.head_for($name)?;
+                Ok(List::bytes(request.effective_budget()?) + Settler::bytes(head))
             }
 
             fn ranking(&self) -> Option<Ranking> {

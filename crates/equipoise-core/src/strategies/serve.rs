@@ -6,7 +6,7 @@ use crate::{Error, Head, Request, Result};
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
 const CANDIDATES_PER_QUOTA: usize = 4;
-const SPARE: usize = 192;
+const SPARE: usize = 448;
 
 /// How many rows each class takes, and when. A strategy that ranks rows by themselves has one class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Serving {
 
     /// Per class, how many candidates are worth keeping.
     pub fn depths(&self) -> Vec<usize> {
-        depths(&self.quotas, &self.order)
+        depths(&self.quotas, &self.order, 0)
     }
 
     /// Per class, how many candidates are enough whatever the classes before it take: the quotas served up
@@ -65,11 +65,12 @@ impl Serving {
     }
 }
 
-/// [`Serving::depths`] of such quotas.
-pub(crate) fn depths(quotas: &[usize], order: &[usize]) -> Vec<usize> {
+/// [`Serving::depths`] of such quotas, after so many refills: twice as deep each time.
+pub(crate) fn depths(quotas: &[usize], order: &[usize], refills: u64) -> Vec<usize> {
     let enough = |(quota, most): (&usize, usize)| {
         let enough = quota.saturating_mul(CANDIDATES_PER_QUOTA);
-        enough.saturating_add(SPARE).min(most)
+        let enough = enough.saturating_add(SPARE);
+        enough.saturating_mul(1 << refills.min(30)).min(most)
     };
     quotas.iter().zip(most(quotas, order)).map(enough).collect()
 }

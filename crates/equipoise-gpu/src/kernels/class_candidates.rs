@@ -1,7 +1,7 @@
 //! Kernel `class_candidates`: the rows that may have a place in a class's list.
 
 use bytemuck::bytes_of;
-use equipoise_shaders::{CLASS_CANDIDATES, RowParameters};
+use equipoise_shaders::{CLASS_CANDIDATES_PLAIN, CLASS_CANDIDATES_SUBGROUP, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
 use super::row_statistics::Rows;
@@ -30,9 +30,13 @@ pub(crate) fn list_bytes(candidates: usize) -> u64 {
 }
 
 impl ClassCandidates {
-    pub(crate) fn new(context: &Context) -> Self {
+    pub(crate) fn new(context: &Context, subgroups: bool) -> Self {
+        let shader = match subgroups {
+            true => &CLASS_CANDIDATES_SUBGROUP,
+            false => &CLASS_CANDIDATES_PLAIN,
+        };
         Self {
-            kernel: Kernel::new(context, &CLASS_CANDIDATES, Checks::Full),
+            kernel: Kernel::new(context, shader, Checks::Full),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) use logits::Storage;
 /// The shaders' sentinels are the engine's.
 const _: () = {
     use equipoise_core::engine;
-    use equipoise_shaders::row_statistics as shader;
+    use equipoise_shaders::row_statistics_plain as shader;
     assert!(shader::UNREACHABLE == engine::UNREACHABLE);
     assert!(shader::UNAVAILABLE == engine::UNAVAILABLE);
     assert!(shader::UNDECIDABLE == engine::UNDECIDABLE);
@@ -45,16 +45,28 @@ impl Kernels {
         facts: logits::Facts,
         choice: &logits::LogitsChoice,
     ) -> Result<Self, GpuError> {
+        let subgroups = use_subgroups(&facts);
         let logits = logits::Logits::new(context, facts, choice, logits::Cache::of_user())?;
         context.guarded(|| {
             Ok(Self {
                 logits,
                 row_norms: row_norms::RowNorms::new(context),
-                row_statistics: row_statistics::RowStatistics::new(context),
-                class_candidates: class_candidates::ClassCandidates::new(context),
+                row_statistics: row_statistics::RowStatistics::new(context, subgroups),
+                class_candidates: class_candidates::ClassCandidates::new(context, subgroups),
             })
         })
     }
+}
+
+/// Environment variable that, set to `0`, has the row kernels do without subgroups.
+const SUBGROUPS: &str = "EQUIPOISE_SUBGROUPS";
+
+/// Whether the row kernels join lanes by subgroups: where the device has them, of 4 lanes at least, and
+/// nobody objects.
+fn use_subgroups(facts: &logits::Facts) -> bool {
+    facts.features.contains(wgpu::Features::SUBGROUP)
+        && facts.least_subgroup >= 4
+        && std::env::var(SUBGROUPS).map_or(true, |value| value != "0")
 }
 
 /// Which checks a shader is compiled with.

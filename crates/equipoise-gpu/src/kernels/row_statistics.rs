@@ -2,7 +2,7 @@
 
 use bytemuck::bytes_of;
 use equipoise_core::engine::Tolerance;
-use equipoise_shaders::{ROW_STATISTICS, RowParameters};
+use equipoise_shaders::{ROW_STATISTICS_PLAIN, ROW_STATISTICS_SUBGROUP, RowParameters};
 use wgpu::{Buffer, CommandEncoder};
 
 use super::{Checks, Kernel, first_bytes, group_per_row};
@@ -63,9 +63,13 @@ impl Rows<'_> {
 }
 
 impl RowStatistics {
-    pub(crate) fn new(context: &Context) -> Self {
+    pub(crate) fn new(context: &Context, subgroups: bool) -> Self {
+        let shader = match subgroups {
+            true => &ROW_STATISTICS_SUBGROUP,
+            false => &ROW_STATISTICS_PLAIN,
+        };
         Self {
-            kernel: Kernel::new(context, &ROW_STATISTICS, Checks::Full),
+            kernel: Kernel::new(context, shader, Checks::Full),
         }
     }
 

@@ -8,6 +8,7 @@ use equipoise_core::engine::{
     UNREACHABLE,
 };
 use equipoise_core::{CpuEngine, Engine, Head};
+use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, GpuError, LogitsChoice};
 use half::f16;
 use proptest::prelude::*;
 
@@ -196,6 +197,20 @@ fn rows_on_a_boundary_are_pairs() {
         let pairs = first.filter(|c| c.predicted >> 31 == 1 && c.runner_up < 3);
         assert_eq!(pairs.count(), 27, "{found:?}");
     }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn the_variant_of_logits_may_be_named() {
+    let with = |name: &str| {
+        let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter");
+        GpuEngine::with_logits(gpu, &LogitsChoice::Named(name.into()))
+    };
+    let case = Case::random(70, 11, 24, 6);
+    for name in ["small", "large"] {
+        check(&with(name).expect("an engine"), &case);
+    }
+    assert!(matches!(with("tiny"), Err(GpuError::UnknownLogits { .. })));
 }
 
 proptest! {

@@ -1,6 +1,8 @@
 //! Devices smaller than a head, lists that overflow, devices that fail.
 
-use crate::common::{Case, candidates, check_candidates, engine, engine_with, gpu, statistics};
+use crate::common::{
+    Case, candidates, check_candidates, check_statistics, engine, engine_with, gpu, statistics,
+};
 use equipoise_core::engine::{ACCEPT_ALL, Answer, Question};
 use equipoise_core::{Candidate, Engine, Error, RowStatistics};
 use equipoise_gpu::{
@@ -34,6 +36,26 @@ fn slices_change_nothing() {
     let one_row = engine_with(|sizes| (sizes.values, sizes.logits) = (1, 1));
     assert_eq!(rows(&one_row), 1);
     assert_eq!(everything(&one_row, &case), expected);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_device_without_options_gives_the_same_answers() {
+    // No subgroups, no f16, no timestamps.
+    let Gpu { adapter, .. } = gpu();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits: adapter.limits(),
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let plain = GpuEngine::from_device(adapter, device, queue).unwrap();
+    for (rows, classes) in [(40, 3), (40, 63), (20, 64), (20, 130), (9, 1)] {
+        let case = Case::random(rows, classes, 5, 12);
+        let all = vec![ACCEPT_ALL; classes];
+        let [expected, found] = [&engine(), &plain].map(|engine| candidates(engine, &case, &all));
+        assert_eq!(found, expected);
+        check_statistics(&case, &statistics(&plain, &case));
+    }
 }
 
 #[test]

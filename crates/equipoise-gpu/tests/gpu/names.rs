@@ -18,7 +18,7 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
     entries
         .filter(|path| path.is_dir() || path.extension().is_some_and(|found| found == extension))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .filter(|stem| !["mod", "row", "scorer", "import"].contains(&stem.as_str()))
+        .filter(|stem| !["mod", "plan", "row", "scorer", "import"].contains(&stem.as_str()))
         .collect()
 }
 

@@ -92,6 +92,11 @@ impl Logits {
         })
     }
 
+    /// Whether a name decides.
+    pub(crate) fn is_named(&self) -> bool {
+        self.named.is_some()
+    }
+
     /// The path for `request`.
     ///
     /// # Errors
@@ -99,7 +104,8 @@ impl Logits {
     /// or measuring fails.
     pub(crate) fn path(&self, request: Request<'_>) -> Result<Path, GpuError> {
         let variant = match self.named {
-            Some(named) => match self.unfit(named, request) {
+            // Whoever names one wants it, however wide its bound.
+            Some(named) => match named.lacks(&self.facts, request.storage, request.head) {
                 Some(reason) => {
                     let name = named.name;
                     return Err(GpuError::LogitsUnfit { name, reason });
@@ -179,6 +185,16 @@ fn variant_named(name: &str) -> Result<&'static Variant, GpuError> {
     })
 }
 
+/// Kernel `logits` on `gpu`, remembering nothing.
+fn forgetful(gpu: &Gpu) -> Result<Logits, GpuError> {
+    let context = Context {
+        device: gpu.device.clone(),
+        queue: gpu.queue.clone(),
+    };
+    let facts = Facts::of(&gpu.adapter, &gpu.device);
+    Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())
+}
+
 /// Every variant that `gpu` can run on `rows` rows of embeddings against `head`, timed for a few
 /// milliseconds each. Nothing is remembered.
 ///
@@ -190,16 +206,51 @@ pub fn measure_logits(
     storage: Storage,
     rows: usize,
 ) -> Result<Vec<Measured>, GpuError> {
-    let context = Context {
-        device: gpu.device.clone(),
-        queue: gpu.queue.clone(),
-    };
-    let facts = Facts::of(&gpu.adapter, &gpu.device);
-    let logits = Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())?;
-    logits.measured(Request {
+    forgetful(gpu)?.measured(Request {
         head,
         storage,
         rows,
         most: LogitBound::ANY,
     })
+}
+
+/// What came of trying a variant on a device.
+#[derive(Debug, Clone)]
+pub enum Trial {
+    /// Its logits are within its bound.
+    Passed,
+    /// The device cannot run it, for this reason.
+    Unfit(String),
+    /// It does not compile, or its logits are not within its bound.
+    Failed(GpuError),
+}
+
+/// Tries every variant on `gpu`, those too that choosing takes on trust: compiles it, and compares its
+/// logits of some products with the definition. One for each variant and storage that it has a shader for.
+///
+/// # Errors
+/// [`GpuError::Failed`] where the device fails.
+pub fn try_logits(gpu: &Gpu) -> Result<Vec<(&'static str, Storage, Trial)>, GpuError> {
+    let logits = forgetful(gpu)?;
+    let head = trial::head(trial::DIM)?;
+    let mut tried = Vec::new();
+    for variant in VARIANTS {
+        for storage in [Storage::F32, Storage::F16] {
+            if variant.shader(storage).is_none() {
+                continue;
+            }
+            let outcome = match variant.lacks(&logits.facts, storage, &head) {
+                Some(reason) => Trial::Unfit(reason),
+                None => {
+                    let path = logits.compiled(variant, storage);
+                    match path.and_then(|path| trial::passes(&logits.context, &path)) {
+                        Ok(()) => Trial::Passed,
+                        Err(error) => Trial::Failed(error),
+                    }
+                }
+            };
+            tried.push((variant.name, storage, outcome));
+        }
+    }
+    Ok(tried)
 }

@@ -13,6 +13,8 @@ pub(crate) struct Facts {
     /// Those that the device was opened with.
     pub(crate) features: Features,
     pub(crate) workgroup_bytes: u32,
+    /// Fewest lanes of a subgroup.
+    pub(crate) least_subgroup: u32,
     /// Lanes of a subgroup, where they do not vary.
     pub(crate) subgroup: Option<u32>,
     /// The matrices that its cores multiply.
@@ -29,6 +31,7 @@ impl Facts {
             backend: info.backend,
             features: device.features(),
             workgroup_bytes: device.limits().max_compute_workgroup_storage_size,
+            least_subgroup: info.subgroup_min_size,
             subgroup: match info.backend {
                 // wgpu reports what Metal allows; the GPUs that have matrices have 32 lanes.
                 Backend::Metal => Some(32),

@@ -25,7 +25,7 @@ use crate::GpuError;
 use crate::device::Context;
 
 pub use bound::LogitBound;
-pub use choice::{LogitsChoice, logits_variants, measure_logits};
+pub use choice::{LogitsChoice, Trial, logits_variants, measure_logits, try_logits};
 pub use measure::Measured;
 pub use variants::Storage;
 

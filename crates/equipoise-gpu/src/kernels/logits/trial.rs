@@ -4,7 +4,7 @@ use equipoise_core::{Head, Values, definition};
 use half::f16;
 use wgpu::BufferUsages;
 
-use super::{Arguments, Path, Values as DeviceValues};
+use super::{Arguments, Path, Storage, Values as DeviceValues};
 use crate::GpuError;
 use crate::device::{Context, Growing};
 
@@ -113,23 +113,38 @@ pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
+/// Classes of the heads that are tried.
+const CLASSES: usize = 131;
+
+/// Columns of the first that is tried.
+pub(super) const DIM: usize = 68;
+
+/// A head to try, of `dim` columns.
+pub(super) fn head(dim: usize) -> Result<Head, GpuError> {
+    let head = Head::new(random(CLASSES * dim, 1), random(CLASSES, 2), dim);
+    head.map_err(|error| GpuError::Failed {
+        message: error.to_string(),
+    })
+}
+
 /// Passes where the path's logits of some products are within its bound.
 ///
 /// The products have ragged tiles; large numbers before small ones, where truncated additions show
 /// most; and subnormal f16.
 pub(super) fn passes(context: &Context, path: &Path) -> Result<(), GpuError> {
-    const CLASSES: usize = 131;
-    for (rows, dim, scale) in [(133, 68, 1.0), (5, 300, 1000.0), (64, 64, 1e-6)] {
-        let head = Head::new(random(CLASSES * dim, 1), random(CLASSES, 2), dim);
-        let head = head.map_err(|error| GpuError::Failed {
-            message: error.to_string(),
-        })?;
+    for (rows, dim, scale) in [(133, DIM, 1.0), (5, 300, 1000.0), (64, 64, 1e-6)] {
+        let head = head(dim)?;
         let mut values = random(rows * dim, 3);
         for (m, x) in values.iter_mut().enumerate() {
             *x *= scale * if m % dim < dim / 2 { 16.0 } else { 1.0 };
         }
-        let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
-        let error = largest_error(context, path, Values::F16(&values), &head)?;
+        let error = match path.storage {
+            Storage::F32 => largest_error(context, path, Values::F32(&values), &head)?,
+            Storage::F16 => {
+                let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+                largest_error(context, path, Values::F16(&values), &head)?
+            }
+        };
         if error > 1.0 {
             return Err(GpuError::LogitsUnfit {
                 name: path.variant.name,

@@ -1,0 +1,212 @@
+//! Small pools of the kinds that break approximate scoring, and the picks that the definition asks for.
+
+use equipoise::core::definition::{self, RowScore};
+use equipoise::core::{Head, Pick, RowSet, quota};
+use equipoise::pool::Dtype;
+use half::f16;
+
+use super::Shape;
+use super::synthetic::{Stored, Synthetic};
+use crate::failure::Result;
+
+/// Rows, numbers and classes straddle tiles; a multiple of 4 numbers lets every variant of logits run.
+const ROWS: usize = 420;
+const DIM: usize = 68;
+const CLASSES: usize = 37;
+
+/// Rows picked of each case: lists fill, and classes take rows from each other.
+pub(super) const BUDGET: usize = 120;
+
+/// What is hard about a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Clusters,
+    FewDistinctRows,
+    EqualClasses,
+    NearlyEqualClasses,
+    OnBoundaries,
+    Saturated,
+    LargeAndSmallRows,
+    AllWeightsEqual,
+}
+
+const KINDS: [(Kind, &str); 8] = [
+    (Kind::Clusters, "clusters"),
+    (Kind::FewDistinctRows, "few distinct rows"),
+    (Kind::EqualClasses, "classes equal in pairs"),
+    (Kind::NearlyEqualClasses, "nearly equal classes"),
+    (Kind::OnBoundaries, "rows on boundaries"),
+    (Kind::Saturated, "saturated probabilities"),
+    (Kind::LargeAndSmallRows, "large and small rows"),
+    (Kind::AllWeightsEqual, "all weights equal"),
+];
+
+/// One case.
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) stored: Stored,
+    pub(super) head: Head,
+    pub(super) available: RowSet,
+    /// Distances of each row, its predicted class, and the logits they are of.
+    rows: Vec<(Vec<f64>, usize, Vec<f64>)>,
+}
+
+/// All of them, stored as `dtype`.
+///
+/// # Errors
+/// None: heads are finite.
+pub(super) fn all(dtype: Dtype) -> Result<Vec<Case>> {
+    KINDS
+        .iter()
+        .map(|(kind, name)| Case::new(*kind, format!("{name}, {dtype}"), dtype))
+        .collect()
+}
+
+impl Case {
+    fn new(kind: Kind, name: String, dtype: Dtype) -> Result<Self> {
+        let synthetic = Synthetic::new(Shape {
+            rows: ROWS,
+            dim: DIM,
+            classes: CLASSES,
+            budget: None,
+            dtype: Dtype::F32,
+        });
+        let head = head(kind, &synthetic.head()?)?;
+        let mut wide = vec![0.0; ROWS * DIM];
+        synthetic.rows(0..ROWS).values().widen(&mut wide);
+        change(kind, &mut wide, &head);
+        let stored = match dtype {
+            Dtype::F32 => Stored::F32(wide.clone()),
+            Dtype::F16 => Stored::F16(wide.iter().map(|x| f16::from_f32(*x)).collect()),
+        };
+        stored.values().widen(&mut wide);
+        let mut available = RowSet::all(ROWS);
+        (3..ROWS).step_by(7).for_each(|row| {
+            available.remove(row);
+        });
+        let score = |x: &[f32]| {
+            let logits = definition::logits(x, &head);
+            let p = definition::predicted(&logits);
+            (definition::distances(&logits, p, &head), p, logits)
+        };
+        Ok(Self {
+            name,
+            stored,
+            available,
+            rows: wide.chunks(DIM).map(score).collect(),
+            head,
+        })
+    }
+
+    /// BASE: class by class the smallest scores among the rows not taken yet; ties to the lowest row.
+    pub(super) fn base(&self) -> Vec<Pick> {
+        let mut left = self.available.clone();
+        let mut picks = Vec::new();
+        for (class, quota) in quota::uniform(BUDGET, CLASSES).into_iter().enumerate() {
+            let score = |row: usize| {
+                let (distances, p, _) = &self.rows[row];
+                definition::base(distances, *p)[class]
+            };
+            for (score, row) in smallest(left.iter().map(|row| (score(row), row)), quota) {
+                left.remove(row);
+                picks.push(Pick {
+                    class: Some(class as u32),
+                    ..self.pick(row, score)
+                });
+            }
+        }
+        picks
+    }
+
+    /// The rows with the smallest keys; ties to the lowest row.
+    pub(super) fn best(&self, score: RowScore) -> Vec<Pick> {
+        let of = |row: usize| definition::row_score(score, &self.rows[row].2, &self.head);
+        let keys = self.available.iter().map(|row| (of(row).0, row));
+        let best = smallest(keys, BUDGET).into_iter();
+        best.map(|(_, row)| self.pick(row, of(row).1)).collect()
+    }
+
+    fn pick(&self, row: usize, score: f64) -> Pick {
+        let (distances, p, _) = &self.rows[row];
+        Pick {
+            score: Some(score),
+            predicted: Some(*p as u32),
+            runner_up: definition::runner_up(distances, *p).map(|class| class as u32),
+            ..Pick::of_row(row)
+        }
+    }
+}
+
+/// The `count` smallest, in order.
+fn smallest(keys: impl Iterator<Item = (f64, usize)>, count: usize) -> Vec<(f64, usize)> {
+    let mut keys: Vec<_> = keys.collect();
+    // By value: 0 and −0 are equal. Keys are never NaN.
+    keys.sort_by(|a, b| {
+        let by_key = a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal);
+        by_key.then(a.1.cmp(&b.1))
+    });
+    keys.truncate(count);
+    keys
+}
+
+fn head(kind: Kind, plain: &Head) -> Result<Head> {
+    let mut weight = plain.weight().to_vec();
+    let mut bias: Vec<f32> = (0..CLASSES).map(|c| (c * 7 % 11) as f32 / 16.0).collect();
+    match kind {
+        Kind::EqualClasses => {
+            for class in (1..CLASSES).step_by(2) {
+                weight.copy_within((class - 1) * DIM..class * DIM, class * DIM);
+                bias[class] = bias[class - 1];
+            }
+        }
+        Kind::NearlyEqualClasses => {
+            for i in DIM..weight.len() {
+                let bits = (i * 31 % 7 % 3) as u32;
+                weight[i] = f32::from_bits(weight[i % DIM].to_bits() ^ bits);
+            }
+            bias.fill(0.5);
+        }
+        Kind::AllWeightsEqual => {
+            for class in 1..CLASSES {
+                weight.copy_within(..DIM, class * DIM);
+            }
+        }
+        Kind::Saturated => weight.iter_mut().for_each(|w| *w *= 300.0),
+        _ => {}
+    }
+    Ok(Head::new(weight, bias, DIM)?)
+}
+
+fn change(kind: Kind, rows: &mut [f32], head: &Head) {
+    match kind {
+        Kind::FewDistinctRows => {
+            for row in 5..ROWS {
+                let of = row * 3 % 5;
+                rows.copy_within(of * DIM..(of + 1) * DIM, row * DIM);
+            }
+        }
+        Kind::LargeAndSmallRows => {
+            for (row, x) in rows.chunks_mut(DIM).enumerate() {
+                let factor = 10f32.powi(row as i32 % 7 - 4);
+                x.iter_mut().for_each(|x| *x *= factor);
+            }
+        }
+        Kind::OnBoundaries => {
+            for (row, x) in rows.chunks_mut(DIM).enumerate() {
+                to_boundary(x, head, row % CLASSES, (row / 2 + 1) % CLASSES);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Moves a row to the boundary between two classes, as near as its numbers allow.
+fn to_boundary(x: &mut [f32], head: &Head, a: usize, b: usize) {
+    let (u, v) = (head.class_weight(a), head.class_weight(b));
+    let norm: f32 = u.iter().zip(v).map(|(u, v)| (u - v) * (u - v)).sum();
+    if norm > 0.0 {
+        let along: f32 = (0..DIM).map(|m| (u[m] - v[m]) * x[m]).sum();
+        let step = (along + head.bias()[a] - head.bias()[b]) / norm;
+        (0..DIM).for_each(|m| x[m] -= step * (u[m] - v[m]));
+    }
+}

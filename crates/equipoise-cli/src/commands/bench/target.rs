@@ -1,0 +1,138 @@
+//! The devices that are measured.
+
+use std::time::Duration;
+
+use equipoise::core::{CpuCeilings, CpuEngine, Engine};
+use equipoise::gpu::wgpu::DeviceType;
+use equipoise::gpu::{self, DeviceChoice, Gpu, GpuEngine};
+
+use super::record::{Ceilings, DeviceRecord};
+use crate::device::{Device, DeviceWish};
+use crate::failure::Result;
+
+/// Least time that ceilings are measured for: short runs find none.
+const LEAST: Duration = Duration::from_millis(400);
+
+/// A device, open.
+pub(super) enum Target {
+    Cpu(CpuEngine),
+    Gpu {
+        gpu: Box<Gpu>,
+        engine: Box<GpuEngine>,
+    },
+}
+
+/// The devices that were asked for: one, or with `all` the CPU and every real GPU (software adapters
+/// where there is none).
+///
+/// # Errors
+/// Where there is no such adapter, or it refuses.
+pub(super) fn open(wish: &DeviceWish) -> Result<Vec<Target>> {
+    if *wish != DeviceWish::All {
+        return targets(&wish.resolve()?);
+    }
+    let adapters = gpu::adapters();
+    let real = adapters.iter().any(|adapter| !adapter.software);
+    let chosen = adapters.iter().filter(|adapter| adapter.software != real);
+    let chosen = chosen.map(|adapter| Device::Gpu(DeviceChoice::Index(adapter.index)));
+    targets(&Device::Several(
+        std::iter::once(Device::Cpu).chain(chosen).collect(),
+    ))
+}
+
+/// Several devices are measured one after the other.
+fn targets(device: &Device) -> Result<Vec<Target>> {
+    Ok(match device {
+        Device::Cpu => vec![Target::Cpu(CpuEngine::new())],
+        Device::Gpu(choice) => {
+            let gpu = Gpu::open(choice)?;
+            vec![Target::Gpu {
+                engine: Box::new(GpuEngine::new(gpu.clone())?),
+                gpu: Box::new(gpu),
+            }]
+        }
+        Device::Several(devices) => {
+            let all = devices.iter().map(targets);
+            all.collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .flatten()
+                .collect()
+        }
+    })
+}
+
+impl Target {
+    /// The engine on it.
+    pub(super) fn engine(&self) -> &dyn Engine {
+        match self {
+            Target::Cpu(engine) => engine,
+            Target::Gpu { engine, .. } => engine.as_ref(),
+        }
+    }
+
+    /// Whether it is an adapter in software.
+    pub(super) fn is_software(&self) -> bool {
+        match self {
+            Target::Cpu(_) => false,
+            Target::Gpu { gpu, .. } => gpu.adapter.get_info().device_type == DeviceType::Cpu,
+        }
+    }
+
+    /// What it is. `known` are devices from whose names its own has to differ.
+    pub(super) fn describe(&self, processor: &str, known: &[DeviceRecord]) -> DeviceRecord {
+        let Target::Gpu { gpu, .. } = self else {
+            return DeviceRecord {
+                device: self.engine().name().into(),
+                name: processor.into(),
+                driver: None,
+                backend: None,
+                software: false,
+                ceilings: None,
+            };
+        };
+        let info = gpu.adapter.get_info();
+        let base = format!("{} ({})", info.name, info.backend);
+        let same = known.iter().filter(|device| device.name == info.name);
+        DeviceRecord {
+            device: match same.count() {
+                0 => base,
+                others => format!("{base} #{}", others + 1),
+            },
+            driver: Some(format!("{} {}", info.driver, info.driver_info)),
+            backend: Some(info.backend.to_string()),
+            software: self.is_software(),
+            ceilings: None,
+            name: info.name,
+        }
+    }
+
+    /// Its ceilings, measured.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub(super) fn ceilings(&self, budget: Duration) -> Result<Ceilings> {
+        let budget = budget.max(LEAST);
+        Ok(match self {
+            Target::Cpu(_) => {
+                let found = CpuCeilings::measure(budget);
+                Ceilings {
+                    fma_gflops: found.fma_gflops,
+                    matrix_gflops: None,
+                    copy_gbytes: found.copy_gbytes,
+                    upload_gbytes: None,
+                    device_clock: false,
+                }
+            }
+            Target::Gpu { gpu, .. } => {
+                let found = gpu::Ceilings::measure(gpu, budget)?;
+                Ceilings {
+                    fma_gflops: found.fma_gflops,
+                    matrix_gflops: found.matrix_gflops,
+                    copy_gbytes: found.copy_gbytes,
+                    upload_gbytes: Some(found.upload_gbytes),
+                    device_clock: found.device_clock,
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! How the CPU engine cuts its work, and what memory that takes.
+
+use super::row::LANES;
+use crate::engine::Candidate;
+use crate::memory::{MemoryPlan, Place, ScanShape, within};
+
+/// Most rows of a part: more make the product no faster.
+const PART_ROWS: usize = 512;
+
+/// Bytes of logits a part may fill, if a row takes no more.
+const PART_BYTES: usize = 4 << 20;
+
+/// Parts of a block for each thread, so that threads wait for each other seldom.
+const PARTS_PER_THREAD: usize = 4;
+
+/// Bytes of the table of scales; beyond, a part makes the lines that it needs.
+const TABLE_BYTES: u64 = 256 << 20;
+
+/// Candidates that a part holds, if there are no more classes and threads; with more, its block is cut
+/// in two.
+const PART_CANDIDATES: usize = 1 << 17;
+
+/// Candidates that the threads' parts hold together.
+const CANDIDATES: usize = 1 << 20;
+
+/// The layout for one shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CpuPlan {
+    /// Classes, padded to whole vectors.
+    pub(super) stride: usize,
+    /// Most rows of a part.
+    pub(super) part_rows: usize,
+    /// Most rows of a block.
+    pub(super) max_rows: usize,
+    /// Most candidates of a part.
+    pub(super) part_capacity: usize,
+    /// Whether the scales of all classes to all are kept.
+    pub(super) table: bool,
+    threads: usize,
+}
+
+impl CpuPlan {
+    /// The plan with the largest parts within `budget` bytes.
+    ///
+    /// # Errors
+    /// The least bytes that would do.
+    pub(super) fn new(
+        shape: ScanShape,
+        max_rows: Option<usize>,
+        budget: Option<u64>,
+    ) -> Result<Self, u64> {
+        let stride = shape.classes.next_multiple_of(LANES);
+        let most = (PART_BYTES / (4 * stride)).clamp(1, PART_ROWS);
+        let threads = rayon::current_num_threads();
+        let plan = |table, part_rows: usize| {
+            let rows = part_rows * PARTS_PER_THREAD * threads;
+            let plan = Self {
+                stride,
+                part_rows,
+                max_rows: max_rows.unwrap_or(rows),
+                part_capacity: (CANDIDATES / threads)
+                    .min(PART_CANDIDATES)
+                    .min(part_rows.saturating_mul(shape.classes))
+                    .max(shape.classes),
+                table,
+                threads,
+            };
+            (plan, plan.memory(shape).bytes(Place::Host))
+        };
+        let fits = 4 * (stride as u64) * (shape.classes as u64) <= TABLE_BYTES;
+        let tables: &[bool] = if fits { &[true, false] } else { &[false] };
+        let halves =
+            || std::iter::successors(Some(most), |rows| Some(rows / 2)).take_while(|r| *r > 0);
+        let tries = tables.iter();
+        within(
+            budget,
+            tries.flat_map(|table| halves().map(|rows| plan(*table, rows))),
+        )
+    }
+
+    /// What it takes.
+    pub(super) fn memory(&self, shape: ScanShape) -> MemoryPlan {
+        let mut plan = MemoryPlan {
+            rows: self.max_rows,
+            depth: 1,
+            parts: Vec::new(),
+        };
+        let numbers = |count: usize, each: usize| 4 * count as u64 * each as u64;
+        let (classes, dim) = (shape.classes, shape.dim);
+        plan.add(Place::Host, "head", numbers(classes, dim));
+        match self.table {
+            true => plan.add(
+                Place::Host,
+                "scales of all classes",
+                numbers(classes, self.stride),
+            ),
+            false => {
+                plan.add(Place::Host, "centred head", numbers(classes, dim));
+                // Scales and the products they are made of, for each row's class.
+                let lines = 2 * self.threads * self.part_rows.min(classes);
+                plan.add(
+                    Place::Host,
+                    "scales of a part",
+                    numbers(lines, self.stride + dim),
+                );
+            }
+        }
+        let rows = self.threads * self.part_rows;
+        plan.add(Place::Host, "logits", numbers(rows, self.stride));
+        if shape.width == 2 {
+            plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
+        }
+        let parts = PARTS_PER_THREAD * self.threads;
+        let candidates = 2 * parts as u64 * self.part_capacity as u64;
+        let bytes = candidates * size_of::<Candidate>() as u64;
+        plan.add(Place::Host, "candidates", bytes);
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: ScanShape = ScanShape {
+        rows: 1_281_167,
+        dim: 2048,
+        classes: 1000,
+        width: 2,
+    };
+
+    #[test]
+    fn a_budget_is_kept_or_the_least_is_named() {
+        let free = CpuPlan::new(SHAPE, None, None).unwrap();
+        assert!(free.table && free.part_rows == PART_ROWS);
+        let least = CpuPlan::new(SHAPE, None, Some(0)).unwrap_err();
+        let small = CpuPlan::new(SHAPE, None, Some(least)).unwrap();
+        assert_eq!(small.part_rows, 1);
+        assert_eq!(small.memory(SHAPE).bytes(Place::Host), least);
+        let budget = 200 << 20;
+        let some = CpuPlan::new(SHAPE, None, Some(budget)).unwrap();
+        assert!(some.memory(SHAPE).bytes(Place::Host) <= budget);
+        assert!(some.part_rows > 1, "{some:?}");
+    }
+
+    #[test]
+    fn classes_by_the_thousand_take_no_table() {
+        let shape = ScanShape {
+            rows: 100_000_000,
+            classes: 21_841,
+            ..SHAPE
+        };
+        let plan = CpuPlan::new(shape, None, None).unwrap();
+        assert!(!plan.table, "{plan:?}");
+        assert!(plan.memory(shape).bytes(Place::Host) < 2 << 30, "{plan:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a scan will take, known before anything is allocated.
+
+use crate::Head;
+
+/// Where memory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The host's, beside the pages of memory-mapped files.
+    Host,
+    /// A device's own.
+    Device,
+}
+
+/// One use of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPart {
+    /// What it is for.
+    pub what: String,
+    /// Where it is.
+    pub place: Place,
+    /// How much at most.
+    pub bytes: u64,
+}
+
+/// What an engine will take for one head and pool, and how it goes over the rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemoryPlan {
+    /// Most rows of a block.
+    pub rows: usize,
+    /// Blocks in flight.
+    pub depth: usize,
+    /// Every use of memory that grows with head, pool or block.
+    pub parts: Vec<MemoryPart>,
+}
+
+impl MemoryPlan {
+    /// Bytes in one place.
+    pub fn bytes(&self, place: Place) -> u64 {
+        let parts = self.parts.iter().filter(|part| part.place == place);
+        parts.map(|part| part.bytes).sum()
+    }
+
+    /// Adds a use of memory, unless it is none.
+    pub fn add(&mut self, place: Place, what: impl Into<String>, bytes: u64) {
+        if bytes > 0 {
+            self.parts.push(MemoryPart {
+                what: what.into(),
+                place,
+                bytes,
+            });
+        }
+    }
+}
+
+/// What a scan's memory depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanShape {
+    /// Rows of the pool, N.
+    pub rows: usize,
+    /// Numbers per embedding, M.
+    pub dim: usize,
+    /// Classes of the head, C.
+    pub classes: usize,
+    /// Bytes of a stored number: 4 or 2.
+    pub width: usize,
+}
+
+impl ScanShape {
+    /// The shape of a scan of `pool` against `head`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Read`] where the pool cannot be read.
+    pub fn of(head: &Head, pool: &dyn crate::Pool) -> crate::Result<Self> {
+        let width = match pool.rows() {
+            0 => 4,
+            _ => pool.chunk(0, 1)?.values.width(),
+        };
+        Ok(Self {
+            rows: pool.rows(),
+            dim: pool.dim(),
+            classes: head.classes(),
+            width,
+        })
+    }
+}
+
+/// The first of `tries`, each a plan with its bytes in the place that counts, that is within `budget`;
+/// otherwise the least bytes of them all.
+///
+/// # Errors
+/// The least bytes.
+pub fn within<T>(budget: Option<u64>, tries: impl IntoIterator<Item = (T, u64)>) -> Result<T, u64> {
+    let mut least = u64::MAX;
+    for (plan, bytes) in tries {
+        if budget.is_none_or(|budget| bytes <= budget) {
+            return Ok(plan);
+        }
+        least = least.min(bytes);
+    }
+    Err(least)
+}

@@ -1,0 +1,132 @@
+//! `select`: devices, memory and several selections in one call.
+
+use crate::support::{Bench, Run};
+
+const BASE: &str = "--head head.safetensors --strategy base --budget 12";
+
+/// Runs `select` on the pool; unless `arguments` say otherwise, on the CPU and to picks.csv.
+fn select(bench: &Bench, arguments: &str) -> Run {
+    let unless = |flag: &str, default: &'static str| match arguments.contains(flag) {
+        true => "",
+        false => default,
+    };
+    let out = unless("--out ", "--out picks.csv");
+    let device = unless("--device ", "--device cpu");
+    bench.run(&format!(
+        "select --embeddings pool.safetensors {out} {device} {arguments}"
+    ))
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let bench = Bench::new().with_pool(60);
+    let run = select(&bench, &format!("{BASE} --dry-run --device cpu")).ok();
+    assert!(run.stdout.contains("lists and float64"), "{}", run.stdout);
+    assert!(run.stdout.contains("blocks of up to"), "{}", run.stdout);
+    assert!(!bench.has("picks.csv"));
+    let run = select(&bench, &format!("{BASE} --dry-run --device cpu --json"));
+    let plan = run.ok().json();
+    let parts = plan["parts"].as_array().unwrap();
+    let bytes = parts.iter().map(|part| part["bytes"].as_u64().unwrap());
+    assert_eq!(plan["host_bytes"].as_u64().unwrap(), bytes.sum::<u64>());
+    assert_eq!(plan["device_bytes"], 0);
+}
+
+#[test]
+fn a_budget_too_small_says_the_least_that_works() {
+    let bench = Bench::new().with_pool(60);
+    let refused = select(&bench, &format!("{BASE} --device cpu --memory 1kB"));
+    let refused = refused.fails(1, &["1000 bytes of memory are too few", "at least"]);
+    let words: Vec<&str> = refused.stderr.split_whitespace().collect();
+    let at = words.windows(2).position(|pair| pair == ["at", "least"]);
+    let least: u64 = words[at.unwrap() + 2].parse().unwrap();
+    assert!(!bench.has("picks.csv"));
+    let less = least - 1;
+    select(&bench, &format!("{BASE} --device cpu --memory {less}"))
+        .fails(1, &["at least", &least.to_string()]);
+    let run = select(
+        &bench,
+        &format!("{BASE} --device cpu --memory {least} --json"),
+    )
+    .ok();
+    assert!(run.json()["memory"]["host_bytes"].as_u64().unwrap() <= least);
+    let small = bench.read("picks.csv");
+    select(&bench, &format!("{BASE} --device cpu --force")).ok();
+    assert_eq!(bench.read("picks.csv"), small);
+    select(&bench, &format!("{BASE} --memory lots")).fails(2, &["--memory", "512MiB"]);
+}
+
+#[test]
+fn several_strategies_and_heads_write_a_file_each() {
+    let bench = Bench::new().with_pool(60);
+    std::fs::copy(
+        bench.path("head.safetensors"),
+        bench.path("other.safetensors"),
+    )
+    .unwrap();
+    select(&bench, &format!("{BASE} --out one.csv")).ok();
+    let run = select(
+        &bench,
+        "--head head.safetensors --head other.safetensors --strategy base,margin --budget 12 \
+             --json --out all.csv",
+    )
+    .ok();
+    assert_eq!(run.stdout.lines().count(), 4, "{}", run.stdout);
+    assert_eq!(bench.read("all.head.base.csv"), bench.read("one.csv"));
+    assert_eq!(bench.read("all.other.base.csv"), bench.read("one.csv"));
+    assert_eq!(
+        bench.read("all.head.margin.csv"),
+        bench.read("all.other.margin.csv")
+    );
+    // One that exists stops all of them, before anything is written.
+    std::fs::remove_file(bench.path("all.head.base.csv")).unwrap();
+    select(&bench, "--head head.safetensors --head other.safetensors --strategy base,margin --budget 12 --out all.csv")
+        .fails(1, &["all.head.margin.csv"]);
+    assert!(!bench.has("all.head.base.csv"));
+    select(
+        &bench,
+        "--head head.safetensors --strategy base,base --budget 1",
+    )
+    .fails(2, &["two selections"]);
+}
+
+#[test]
+fn devices_are_named_once_and_only_for_scans() {
+    let bench = Bench::new().with_pool(20);
+    select(&bench, &format!("{BASE} --device gpu:0,gpu:0")).fails(2, &["gpu:0 is named twice"]);
+    select(&bench, &format!("{BASE} --device all,cpu")).fails(2, &["stand alone"]);
+    select(&bench, &format!("{BASE} --device cpu --resident always")).fails(2, &["needs one GPU"]);
+    bench
+        .run("demo --device cpu,gpu:0 --out demo")
+        .fails(2, &["a model runs on one device"]);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn every_way_to_use_a_gpu_picks_the_same() {
+    let bench = Bench::new().with_pool(300);
+    select(&bench, &format!("{BASE} --device cpu --out cpu.csv")).ok();
+    let expected = bench.read("cpu.csv");
+    for flags in [
+        "--device gpu",
+        "--device gpu:0,cpu",
+        "--device gpu --fallback cpu",
+        "--device gpu --memory 64MiB",
+        "--device gpu --resident always",
+        "--device gpu --resident always --fallback cpu --memory 1GiB",
+    ] {
+        let run = select(&bench, &format!("{BASE} {flags} --force --json")).ok();
+        assert_eq!(bench.read("picks.csv"), expected, "{flags}");
+        assert!(
+            run.json()["memory"]["device_bytes"].as_u64().unwrap() > 0,
+            "{flags}"
+        );
+    }
+    // Several selections keep the pool on the device by themselves.
+    let flags = "--head head.safetensors --strategy base,mase --budget 12 --device gpu --json";
+    let run = select(&bench, &format!("{flags} --out all.csv")).ok();
+    assert_eq!(bench.read("all.base.csv"), expected);
+    assert!(run.stdout.contains(r#""what":"pool""#), "{}", run.stdout);
+    select(&bench, &format!("{BASE} --device gpu --memory 2kB --force"))
+        .fails(1, &["too few", "at least"]);
+}
