@@ -134,7 +134,7 @@ fn shared_question(job: &Job, files: &Files<'_>, serving: &Serving) -> Result<Sh
     let question = &job.question;
     Ok(SharedQuestion {
         strategy: question.strategy.name().into(),
-        pool_digest: SharedQuestion::pool_digest(&files.pool)?,
+        pool_digest: SharedQuestion::pool_digest(files.pool)?,
         pool_rows: files.pool.rows(),
         head_digest: match &question.head {
             Some(head) => SharedQuestion::head_digest(head)?,
