@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod definition;
 pub mod engine;
 mod error;
+mod exact;
 mod head;
 mod interval;
 mod lists;

@@ -9,13 +9,13 @@ use equipoise_core::memory::ScanShape;
 use equipoise_core::{Head, Values as HostValues};
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
+use crate::block::bytes_of_values;
 use crate::head::HeadBuffers;
 use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
 use crate::kernels::logits::Arguments;
 use crate::kernels::row_statistics::Rows;
 use crate::plan::Plan;
-use crate::scorer::bytes_of_values;
 use crate::{GpuEngine, GpuError, Timer};
 
 /// Device time that one measurement is to last.

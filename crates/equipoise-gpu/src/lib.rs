@@ -5,6 +5,7 @@
 //! are offered. Device failures are errors, not panics; everything on the device has a label.
 
 mod adapter;
+mod block;
 mod ceilings;
 mod device;
 mod engine;

@@ -4,8 +4,8 @@ use equipoise_core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::{Buffer, BufferUsages};
 
+use crate::block::bytes_of_values;
 use crate::kernels::{Storage, Values};
-use crate::scorer::bytes_of_values;
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 

@@ -8,20 +8,17 @@ use std::collections::VecDeque;
 
 use bytemuck::{cast_slice, cast_slice_mut, pod_read_unaligned};
 use equipoise_core::engine::{Answer, LogitError, NONFINITE, Precision, Question, Tolerance};
-use equipoise_core::{
-    Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer, Values as HostValues,
-};
+use equipoise_core::{Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
 use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
+use crate::block::{Block, From, Slot, bits, place};
 use crate::device::{Growing, Mapping, unreadable};
 use crate::head::HeadBuffers;
-use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
-use crate::kernels::logits::{Arguments, Path, Storage};
+use crate::kernels::logits::{Arguments, Path};
 use crate::kernels::row_statistics::Rows;
 use crate::plan::Plan;
 use crate::resident::{Part, find};
-use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
 /// Blocks in flight: one is sent, one is scored, one's answer is used.
@@ -51,34 +48,6 @@ pub(crate) struct GpuScorer<'a> {
     flying: VecDeque<Flying>,
 }
 
-/// The memory of one block.
-#[derive(Debug)]
-struct Slot {
-    upload: Upload,
-    values: Growing,
-    norms: Growing,
-    available: Growing,
-    thresholds: Growing,
-    /// Statistics, or the list of candidates.
-    results: Growing,
-    /// What the host reads of them.
-    readback: Growing,
-}
-
-impl Slot {
-    fn new() -> Self {
-        Self {
-            upload: Upload::default(),
-            values: Growing::storage("embeddings"),
-            norms: Growing::storage("norms"),
-            available: Growing::storage("available rows"),
-            thresholds: Growing::storage("thresholds"),
-            results: Growing::storage("results"),
-            readback: Growing::staging("results"),
-        }
-    }
-}
-
 /// A block whose commands are submitted.
 struct Flying {
     slot: Slot,
@@ -90,21 +59,6 @@ struct Flying {
     bytes: u64,
     mapping: Mapping,
     submission: SubmissionIndex,
-}
-
-/// The rows of a block.
-struct Block<'p> {
-    /// First row of the pool; rows before `wanted` are there for the sake of alignment.
-    start: usize,
-    wanted: usize,
-    rows: usize,
-    from: From<'p>,
-}
-
-/// Where they are.
-enum From<'p> {
-    Host(HostValues<'p>),
-    Device { part: &'p Part, first: usize },
 }
 
 impl<'a> GpuScorer<'a> {
@@ -353,81 +307,6 @@ impl<'a> GpuScorer<'a> {
         self.logits = Growing::storage("logits");
         error.on(&self.engine.name)
     }
-}
-
-/// [`Values`] that own their handle of the buffer.
-struct Placed {
-    rows: u32,
-    dim: u32,
-    storage: Storage,
-    buffer: Buffer,
-    offset: u64,
-}
-
-impl Placed {
-    fn borrow(&self) -> Values<'_> {
-        Values {
-            rows: self.rows,
-            dim: self.dim,
-            storage: self.storage,
-            buffer: &self.buffer,
-            offset: self.offset,
-        }
-    }
-}
-
-/// Where a block's embeddings and norms are; both are recorded for those that are not there yet.
-fn place(
-    engine: &GpuEngine,
-    dim: usize,
-    block: &Block<'_>,
-    slot: &mut Slot,
-    encoder: &mut CommandEncoder,
-) -> Result<(Placed, Buffer, u32), GpuError> {
-    let context = &engine.context;
-    let placed = |storage, buffer: &Buffer, offset| Placed {
-        rows: block.rows as u32,
-        dim: dim as u32,
-        storage,
-        buffer: buffer.clone(),
-        offset,
-    };
-    match block.from {
-        From::Device { part, first } => {
-            let offset = first as u64 * dim as u64 * part.storage.bytes();
-            let values = placed(part.storage, &part.values, offset);
-            Ok((values, part.norms.clone(), first as u32))
-        }
-        From::Host(values) => {
-            let (bytes, storage) = bytes_of_values(values);
-            let buffer = slot.values.at_least(context, bytes.len() as u64).clone();
-            slot.upload.record(context, encoder, bytes, &buffer)?;
-            let values = placed(storage, &buffer, 0);
-            let norms = slot.norms.at_least(context, 4 * block.rows as u64).clone();
-            let (kernel, groups) = (&engine.kernels.row_norms, engine.sizes.groups);
-            kernel.record(context, encoder, values.borrow(), groups, &norms);
-            Ok((values, norms, 0))
-        }
-    }
-}
-
-/// Embeddings as they are stored.
-pub(crate) fn bytes_of_values(values: HostValues<'_>) -> (&[u8], Storage) {
-    match values {
-        HostValues::F32(values) => (cast_slice(values), Storage::F32),
-        HostValues::F16(values) => (cast_slice(values), Storage::F16),
-    }
-}
-
-/// A bit a row: whether it is wanted and available.
-fn bits(block: &Block<'_>, available: &RowSet) -> Vec<u32> {
-    let mut bits = vec![0u32; block.rows.div_ceil(32)];
-    for index in block.wanted - block.start..block.rows {
-        if available.contains(block.start + index) {
-            bits[index / 32] |= 1 << (index % 32);
-        }
-    }
-    bits
 }
 
 /// Copies mapped bytes, of which there are `mapped`, from `offset` on.

@@ -6,8 +6,9 @@ use super::serve::{Serving, Source, depths, serve};
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
+use crate::exact::Exact;
 use crate::lists::{Entry, List};
-use crate::scan::{Exact, Scan};
+use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::{Engine, Error, Pick, Result, RowSet};
 

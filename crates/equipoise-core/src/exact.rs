@@ -1,0 +1,270 @@
+//! The exact side of a scan: an answer's bounds go into lists, and float64 settles those on which a
+//! pick depends.
+
+use rayon::prelude::*;
+
+use crate::definition::{self, RowScore};
+use crate::engine::{ALL_CLASSES, Answer, Candidate, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE};
+use crate::interval::key_interval;
+use crate::lists::{Entry, List};
+use crate::settle::{Settler, pool_embedding, runner_up_of};
+use crate::strategies::{Nonfinite, Request, Selection};
+use crate::{Error, Head, Pick, Result, RowSet};
+
+/// Rows about which the bounds say nothing that are settled together.
+const WHOLE_ROWS: usize = 16;
+
+/// The exact side of a scan, and what it counts.
+pub(crate) struct Exact<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) head: &'a Head,
+    settler: Settler<'a>,
+    /// Rows left out, settled scores, retries and refills; the picks come last.
+    pub(crate) selection: Selection,
+}
+
+impl<'a> Exact<'a> {
+    pub(crate) fn new(request: &'a Request<'a>, head: &'a Head, selection: Selection) -> Self {
+        Self {
+            request,
+            head,
+            settler: Settler::new(head),
+            selection,
+        }
+    }
+
+    /// The rows that may be picked.
+    pub(crate) fn available(&self) -> &RowSet {
+        self.request.available
+    }
+
+    /// Adds a block's rows to the list.
+    pub(crate) fn add_statistics(
+        &mut self,
+        score: RowScore,
+        scorer: &dyn Scorer,
+        answer: &Answer,
+        list: &mut List,
+    ) -> Result<()> {
+        let (precision, classes) = (scorer.precision(), self.head.classes());
+        let limit = list.limit();
+        let entries = (answer.statistics.par_iter().enumerate()).filter_map(|(index, row)| {
+            // Not those that are unavailable, or not finite.
+            let (lower, upper) = match row.tolerance >= 0.0 {
+                true => key_interval(score, row, precision, classes),
+                false => return None,
+            };
+            let (predicted, runner_up, rival) = match row.tolerance >= UNDECIDABLE {
+                true => (NO_CLASS, NO_CLASS, NO_CLASS),
+                false => (row.predicted, row.runner_up, row.rival),
+            };
+            limit.is_none_or(|limit| lower < limit).then_some(Entry {
+                lower,
+                upper,
+                row: answer.start + index,
+                predicted,
+                runner_up,
+                rival,
+            })
+        });
+        for entry in entries.collect::<Vec<_>>() {
+            list.push(entry);
+        }
+        list.narrow();
+        match list.is_crowded() {
+            true => self.settle_rows(score, list),
+            false => Ok(()),
+        }
+    }
+
+    /// Settles a list of rows and puts it in order.
+    fn settle_rows(&mut self, score: RowScore, list: &mut List) -> Result<()> {
+        let (mut settled, open): (Vec<Entry>, Vec<Entry>) =
+            list.entries.iter().partition(|entry| entry.is_settled());
+        let picks = self.row_picks(score, &open)?;
+        settled.extend(picks.into_iter().map(|(entry, _)| entry));
+        list.replace(settled);
+        Ok(())
+    }
+
+    /// The picks that `entries` would be, each with its entry settled.
+    pub(crate) fn row_picks(
+        &mut self,
+        score: RowScore,
+        entries: &[Entry],
+    ) -> Result<Vec<(Entry, Pick)>> {
+        let open = entries.iter().filter(|entry| !entry.is_settled());
+        self.selection.settled += open.count() as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let picks = |entries: &[Entry]| -> Result<Vec<(Entry, Pick)>> {
+            let rows = entries.iter().map(|entry| pool_embedding(pool, entry.row));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            let rows: Vec<&[f32]> = rows.iter().map(|x| &x[..]).collect();
+            Ok(settler.row_picks(score, entries, &rows))
+        };
+        let picks = entries.par_chunks(WHOLE_ROWS).map(picks);
+        let picks = picks.collect::<Result<Vec<_>>>()?;
+        Ok(picks.into_iter().flatten().collect())
+    }
+
+    /// Adds a block's candidates to their classes' lists.
+    pub(crate) fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
+        let whole = answer.candidates.iter();
+        let whole = whole.filter(|candidate| candidate.class == ALL_CLASSES);
+        let mut whole: Vec<usize> = whole
+            .map(|candidate| answer.start + candidate.row as usize)
+            .collect();
+        if !whole.is_empty() {
+            self.add_whole(&mut whole, lists)?;
+        }
+        // Sorted by class, so that threads need not share a list.
+        let (order, starts) = by_class(&answer.candidates, lists.len());
+        let add = |(class, list): (usize, &mut List)| {
+            for index in &order[starts[class]..starts[class + 1]] {
+                list.push(entry(answer.start, &answer.candidates[*index as usize]));
+            }
+            list.narrow();
+        };
+        lists
+            .par_iter_mut()
+            .enumerate()
+            .with_min_len(8)
+            .for_each(add);
+        for (class, list) in lists.iter_mut().enumerate() {
+            if list.is_crowded() {
+                self.settle_list(class, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the rows about which the bounds say nothing, for every class.
+    fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<()> {
+        rows.sort_unstable();
+        self.selection.settled += rows.len() as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let limits: Vec<Option<f64>> = lists
+            .iter()
+            .map(|list| match list.keep {
+                0 => Some(f64::NEG_INFINITY),
+                _ => list.limit(),
+            })
+            .collect();
+        let settle = |rows: &[usize]| -> Result<Vec<(usize, Entry)>> {
+            let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
+            let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
+            let exact = settler.exact_rows(embeddings.iter().map(|x| &x[..]));
+            let mut found = Vec::new();
+            for (row, exact) in rows.iter().zip(&exact) {
+                let distances = settler.distances(exact);
+                let runner_up = runner_up_of(&distances, exact.predicted);
+                let scores = definition::base(&distances, exact.predicted);
+                for (class, (score, limit)) in scores.into_iter().zip(&limits).enumerate() {
+                    if limit.is_none_or(|limit| score < limit) {
+                        let entry = Entry {
+                            lower: score,
+                            upper: score,
+                            row: *row,
+                            predicted: exact.predicted as u32,
+                            runner_up,
+                            rival: NO_CLASS,
+                        };
+                        found.push((class, entry));
+                    }
+                }
+            }
+            Ok(found)
+        };
+        let found: Vec<Vec<(usize, Entry)>> = rows
+            .par_chunks(WHOLE_ROWS)
+            .map(settle)
+            .collect::<Result<_>>()?;
+        for (class, entry) in found.into_iter().flatten() {
+            lists[class].push(entry);
+        }
+        Ok(())
+    }
+
+    /// Settles every entry of a class's list and puts it in order.
+    pub(crate) fn settle_list(&mut self, class: usize, list: &mut List) -> Result<()> {
+        let settled = self.settle(class, &list.entries)?;
+        list.replace(settled);
+        Ok(())
+    }
+
+    /// `entries` of one class with their keys known.
+    pub(crate) fn settle(&mut self, class: usize, entries: &[Entry]) -> Result<Vec<Entry>> {
+        let open = entries.iter().filter(|entry| !entry.is_settled()).count();
+        self.selection.settled += open as u64;
+        let (settler, pool) = (&self.settler, self.request.pool);
+        let settle = |entry: &Entry| match entry.is_settled() {
+            true => Ok(*entry),
+            false => Ok(settler.settle(&pool_embedding(pool, entry.row)?, class, entry)),
+        };
+        entries.par_iter().with_min_len(8).map(settle).collect()
+    }
+
+    /// A settled entry with its predicted class and runner-up found where they are not certain.
+    pub(crate) fn describe(&self, class: usize, entry: &Entry) -> Result<Entry> {
+        match entry.is_described() {
+            true => Ok(*entry),
+            false => {
+                let x = pool_embedding(self.request.pool, entry.row)?;
+                Ok(self.settler.describe(&x, class, entry))
+            }
+        }
+    }
+
+    pub(crate) fn note_nonfinite(&mut self, rows: &[usize]) -> Result<()> {
+        match (self.request.nonfinite, rows.first()) {
+            (_, None) => Ok(()),
+            (Nonfinite::Refuse, Some(row)) => Err(Error::NonFiniteRow { row: *row }),
+            (Nonfinite::Skip, Some(_)) => {
+                // A pool may be read twice.
+                self.selection.nonfinite.extend(rows);
+                self.selection.nonfinite.sort_unstable();
+                self.selection.nonfinite.dedup();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The places of the candidates of each class, in their order, and where each class's begin.
+fn by_class(candidates: &[Candidate], classes: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut starts = vec![0; classes + 1];
+    let known = |candidate: &&Candidate| candidate.class != ALL_CLASSES;
+    for candidate in candidates.iter().filter(known) {
+        starts[candidate.class as usize + 1] += 1;
+    }
+    for class in 0..classes {
+        starts[class + 1] += starts[class];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; starts[classes]];
+    for (index, candidate) in (0..).zip(candidates).filter(|(_, c)| known(c)) {
+        let place = &mut next[candidate.class as usize];
+        order[*place] = index;
+        *place += 1;
+    }
+    (order, starts)
+}
+
+fn entry(start: usize, candidate: &Candidate) -> Entry {
+    Entry {
+        lower: reachable(candidate.lower),
+        upper: reachable(candidate.upper),
+        row: start + candidate.row as usize,
+        predicted: candidate.predicted,
+        runner_up: candidate.runner_up,
+        rival: candidate.rival,
+    }
+}
+
+/// A device's distance, with its sentinel turned back into +∞.
+pub(crate) fn reachable(distance: f32) -> f64 {
+    match distance >= UNREACHABLE {
+        true => f64::INFINITY,
+        false => f64::from(distance),
+    }
+}
