@@ -65,8 +65,9 @@ impl Scorer for SmallBlocksScorer<'_> {
     fn collect(&mut self, answer: &mut Answer) -> Result<()> {
         self.scorer.collect(answer)?;
         // Refuses what does not fit a small list, so that the caller's second try is tested too.
-        if answer.rows > 1 && answer.candidates.len() > self.max_rows * 4 {
-            answer.candidates.clear();
+        let found: usize = answer.candidates.iter().map(Vec::len).sum();
+        if answer.rows > 1 && found > self.max_rows * 4 {
+            answer.clear();
             answer.overflow = true;
         }
         Ok(())
@@ -213,7 +214,7 @@ impl Scorer for OverconfidentScorer<'_> {
             let middle = row.mase_lower / 2.0 + row.mase_upper / 2.0;
             (row.tolerance, row.mase_lower, row.mase_upper) = (0.0, middle, middle);
         }
-        for candidate in &mut answer.candidates {
+        for candidate in answer.candidates.iter_mut().flatten() {
             let middle = candidate.lower / 2.0 + candidate.upper / 2.0;
             (candidate.lower, candidate.upper) = (middle, middle);
         }

@@ -151,11 +151,21 @@ pub struct Answer {
     pub nonfinite: Vec<usize>,
     /// One for each row, to [`Question::RowStatistics`].
     pub statistics: Vec<RowStatistics>,
-    /// To [`Question::ClassCandidates`], in any order.
-    pub candidates: Vec<Candidate>,
-    /// The candidates are more than the device's list holds, and `candidates` is empty: the caller
+    /// To [`Question::ClassCandidates`], in any order, in as many lists as suits the engine.
+    pub candidates: Vec<Vec<Candidate>>,
+    /// The candidates are more than the device has room for, and there are none here: the caller
     /// asks again with fewer rows. A block of one row always fits.
     pub overflow: bool,
+}
+
+impl Answer {
+    /// Forgets the last block, and keeps its memory for the next one's.
+    pub fn clear(&mut self) {
+        self.overflow = false;
+        self.nonfinite.clear();
+        self.statistics.clear();
+        self.candidates.iter_mut().for_each(Vec::clear);
+    }
 }
 
 /// A device that scores embeddings.

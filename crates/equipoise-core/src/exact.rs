@@ -14,6 +14,12 @@ use crate::{Error, Head, Pick, Result, RowSet};
 /// Rows about which the bounds say nothing that are settled together.
 const WHOLE_ROWS: usize = 16;
 
+/// Entries whose keys are settled together.
+const SETTLED_TOGETHER: usize = 16;
+
+/// Most threads that read a block's candidates, each all of them.
+const MOST_READERS: usize = 16;
+
 /// The exact side of a scan, and what it counts.
 pub(crate) struct Exact<'a> {
     pub(crate) request: &'a Request<'a>,
@@ -109,27 +115,27 @@ impl<'a> Exact<'a> {
 
     /// Adds a block's candidates to their classes' lists.
     pub(crate) fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
-        let whole = answer.candidates.iter();
-        let whole = whole.filter(|candidate| candidate.class == ALL_CLASSES);
-        let mut whole: Vec<usize> = whole
-            .map(|candidate| answer.start + candidate.row as usize)
-            .collect();
+        let whole = answer.candidates.par_iter().flat_map_iter(|list| {
+            let whole = list.iter().filter(|c| c.class == ALL_CLASSES);
+            whole.map(|c| answer.start + c.row as usize)
+        });
+        let mut whole: Vec<usize> = whole.collect();
         if !whole.is_empty() {
             self.add_whole(&mut whole, lists)?;
         }
-        // Sorted by class, so that threads need not share a list.
-        let (order, starts) = by_class(&answer.candidates, lists.len());
-        let add = |(class, list): (usize, &mut List)| {
-            for index in &order[starts[class]..starts[class + 1]] {
-                list.push(entry(answer.start, &answer.candidates[*index as usize]));
+        // Every thread reads all candidates and takes those of its own classes.
+        let threads = rayon::current_num_threads().min(MOST_READERS);
+        let width = lists.len().div_ceil(threads).max(1);
+        let add = |(index, lists): (usize, &mut [List])| {
+            for candidate in answer.candidates.iter().flatten() {
+                let class = (candidate.class as usize).wrapping_sub(index * width);
+                if let Some(list) = lists.get_mut(class) {
+                    list.push(entry(answer.start, candidate));
+                }
             }
-            list.narrow();
+            lists.iter_mut().for_each(List::narrow);
         };
-        lists
-            .par_iter_mut()
-            .enumerate()
-            .with_min_len(8)
-            .for_each(add);
+        lists.par_chunks_mut(width).enumerate().for_each(add);
         for (class, list) in lists.iter_mut().enumerate() {
             if list.is_crowded() {
                 self.settle_list(class, list)?;
@@ -187,21 +193,45 @@ impl<'a> Exact<'a> {
 
     /// Settles every entry of a class's list and puts it in order.
     pub(crate) fn settle_list(&mut self, class: usize, list: &mut List) -> Result<()> {
-        let settled = self.settle(class, &list.entries)?;
-        list.replace(settled);
+        let entries = list.entries.iter().map(|entry| (class, *entry));
+        let settled = self.settle(entries.collect())?;
+        list.replace(settled.into_iter().map(|(_, entry)| entry).collect());
         Ok(())
     }
 
-    /// `entries` of one class with their keys known.
-    pub(crate) fn settle(&mut self, class: usize, entries: &[Entry]) -> Result<Vec<Entry>> {
-        let open = entries.iter().filter(|entry| !entry.is_settled()).count();
-        self.selection.settled += open as u64;
+    /// Entries of some classes with their keys known, in their order.
+    pub(crate) fn settle(
+        &mut self,
+        mut entries: Vec<(usize, Entry)>,
+    ) -> Result<Vec<(usize, Entry)>> {
+        let open = entries.iter().filter(|(_, entry)| !entry.is_settled());
+        self.selection.settled += open.count() as u64;
         let (settler, pool) = (&self.settler, self.request.pool);
-        let settle = |entry: &Entry| match entry.is_settled() {
-            true => Ok(*entry),
-            false => Ok(settler.settle(&pool_embedding(pool, entry.row)?, class, entry)),
+        let settle = |entries: &mut [(usize, Entry)]| -> Result<()> {
+            let mut open: Vec<_> = entries
+                .iter_mut()
+                .filter(|(_, entry)| !entry.is_settled())
+                .collect();
+            let rows = open
+                .iter()
+                .map(|(_, entry)| pool_embedding(pool, entry.row));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            let wanted = open.iter().zip(&rows);
+            let wanted: Vec<_> = wanted.map(|((c, entry), x)| (&x[..], *c, *entry)).collect();
+            for ((_, entry), settled) in open.iter_mut().zip(settler.settle_several(&wanted)) {
+                *entry = settled;
+            }
+            Ok(())
         };
-        entries.par_iter().with_min_len(8).map(settle).collect()
+        // Waking other threads takes longer than a few entries.
+        match entries.len() <= SETTLED_TOGETHER {
+            true => settle(&mut entries)?,
+            false => {
+                let pieces = entries.par_chunks_mut(SETTLED_TOGETHER);
+                pieces.map(settle).collect::<Result<()>>()?;
+            }
+        }
+        Ok(entries)
     }
 
     /// A settled entry with its predicted class and runner-up found where they are not certain.
@@ -228,26 +258,6 @@ impl<'a> Exact<'a> {
             }
         }
     }
-}
-
-/// The places of the candidates of each class, in their order, and where each class's begin.
-fn by_class(candidates: &[Candidate], classes: usize) -> (Vec<u32>, Vec<usize>) {
-    let mut starts = vec![0; classes + 1];
-    let known = |candidate: &&Candidate| candidate.class != ALL_CLASSES;
-    for candidate in candidates.iter().filter(known) {
-        starts[candidate.class as usize + 1] += 1;
-    }
-    for class in 0..classes {
-        starts[class + 1] += starts[class];
-    }
-    let mut next = starts.clone();
-    let mut order = vec![0; starts[classes]];
-    for (index, candidate) in (0..).zip(candidates).filter(|(_, c)| known(c)) {
-        let place = &mut next[candidate.class as usize];
-        order[*place] = index;
-        *place += 1;
-    }
-    (order, starts)
 }
 
 fn entry(start: usize, candidate: &Candidate) -> Entry {

@@ -106,13 +106,19 @@ impl List {
         }
     }
 
-    /// Lowers the limit to what the entries allow and drops those beyond it.
+    /// Lowers the limit to what the entries allow and drops those beyond it, where that is worth
+    /// looking through them.
     pub(crate) fn narrow(&mut self) {
-        if !self.grown || self.entries.len() < self.keep {
+        let worth_it = match self.limit {
+            None => self.keep,
+            Some(_) => self.keep + self.keep / 4,
+        };
+        if !self.grown || self.entries.len() < worth_it {
             return;
         }
         self.grown = false;
-        let limit = self.tightened(nth_upper(&self.entries, self.keep));
+        let uppers = self.entries.iter().map(|entry| entry.upper);
+        let limit = self.tightened(nth_smallest(uppers, self.keep));
         self.entries.retain(|entry| entry.lower <= limit);
     }
 
@@ -138,22 +144,54 @@ impl List {
             .insert(self.limit.map_or(limit, |old| old.min(limit)))
     }
 
-    /// Of the rows that `is_left` keeps, those that may be among the `count` first.
-    pub(crate) fn first(&self, count: usize, is_left: impl Fn(usize) -> bool) -> Vec<Entry> {
-        let left = self.entries.iter().filter(|entry| is_left(entry.row));
-        let mut left: Vec<Entry> = left.copied().collect();
-        if left.len() > count && count > 0 {
-            let limit = nth_upper(&left, count);
-            left.retain(|entry| entry.lower <= limit);
+    /// Of the rows that `is_left` keeps, those that may be among the `count` ≥ 1 first.
+    pub(crate) fn first(&self, count: usize, is_left: impl Fn(usize) -> bool) -> First {
+        let left = || self.entries.iter().filter(|entry| is_left(entry.row));
+        let limit = nth_smallest(left().map(|entry| entry.upper), count);
+        let open: Vec<Entry> = left().filter(|e| e.lower <= limit).copied().collect();
+        if open.len() <= count {
+            return First {
+                certain: open,
+                doubtful: Vec::new(),
+            };
         }
-        left
+        let mut lowers: Vec<f64> = open.iter().map(|entry| entry.lower).collect();
+        lowers.sort_unstable_by(f64::total_cmp);
+        // However the others turn out, fewer than `count` of them come before it.
+        let is_certain =
+            |entry: &Entry| lowers.partition_point(|lower| *lower <= entry.upper) <= count;
+        let (certain, doubtful) = open.into_iter().partition(is_certain);
+        First { certain, doubtful }
     }
 }
 
-/// The `count`-th smallest upper bound, of at least `count` ≥ 1 entries.
-fn nth_upper(entries: &[Entry], count: usize) -> f64 {
-    let mut uppers: Vec<f64> = entries.iter().map(|entry| entry.upper).collect();
-    *uppers.select_nth_unstable_by(count - 1, f64::total_cmp).1
+/// Rows that are among the first of a list, and those that may be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct First {
+    pub(crate) certain: Vec<Entry>,
+    pub(crate) doubtful: Vec<Entry>,
+}
+
+/// The `count`-th smallest number, `count` ≥ 1; +∞ where there are fewer.
+fn nth_smallest(numbers: impl Iterator<Item = f64>, count: usize) -> f64 {
+    /// So few are kept in order while looking through the numbers.
+    const FEW: usize = 64;
+    if count > FEW {
+        let mut numbers: Vec<f64> = numbers.collect();
+        return match count <= numbers.len() {
+            true => *numbers.select_nth_unstable_by(count - 1, f64::total_cmp).1,
+            false => f64::INFINITY,
+        };
+    }
+    let mut smallest = vec![f64::INFINITY; count];
+    for number in numbers {
+        if number < smallest[count - 1] {
+            let place = smallest.partition_point(|other| *other <= number);
+            smallest.copy_within(place..count - 1, place + 1);
+            smallest[place] = number;
+        }
+    }
+    smallest[count - 1]
 }
 
 #[cfg(test)]
@@ -191,12 +229,24 @@ mod tests {
         list.push(entry(1.5, 1.5, 5));
         list.narrow();
         assert_eq!((rows(&list), list.limit()), (vec![0, 2, 4, 5], Some(1.5)));
-        let first: Vec<usize> = list
-            .first(1, |row| row != 4)
-            .iter()
-            .map(|e| e.row)
-            .collect();
-        assert_eq!(first, [0, 2, 5]);
+    }
+
+    #[test]
+    fn the_first_are_certain_where_bounds_do_not_overlap() {
+        let bounds = [(2.0, 3.0), (0.0, 1.0), (2.5, 4.0), (9.0, 9.0), (0.5, 0.5)];
+        let mut list = List::new(9);
+        for (row, (lower, upper)) in bounds.into_iter().enumerate() {
+            list.push(entry(lower, upper, row));
+        }
+        let first = |count| {
+            let First { certain, doubtful } = list.first(count, |row| row != 4);
+            let rows = |entries: Vec<Entry>| entries.iter().map(|e| e.row).collect::<Vec<_>>();
+            (rows(certain), rows(doubtful))
+        };
+        assert_eq!(first(1), (vec![1], vec![]));
+        assert_eq!(first(2), (vec![1], vec![0, 2]));
+        assert_eq!(first(3), (vec![0, 1, 2], vec![]));
+        assert_eq!(first(9), (vec![0, 1, 2, 3], vec![]));
     }
 
     #[test]
@@ -207,6 +257,19 @@ mod tests {
         list.push(entry(f64::INFINITY, f64::INFINITY, 1));
         assert_eq!(rows(&list), [0]);
         assert_eq!(list.threshold(), UNREACHABLE);
+    }
+
+    #[test]
+    fn the_nth_smallest_is_found_among_few_and_many() {
+        let numbers: Vec<f64> = (0..500).map(|i| f64::from(i * 37 % 500)).collect();
+        for count in [1, 2, 63, 64, 65, 300, 500] {
+            let found = nth_smallest(numbers.iter().copied(), count);
+            assert_eq!(found, count as f64 - 1.0);
+        }
+        for count in [501, 3] {
+            let few = numbers.iter().take(count.min(501) - 1).copied();
+            assert_eq!(nth_smallest(few, count), f64::INFINITY);
+        }
     }
 
     #[test]

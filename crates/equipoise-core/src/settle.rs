@@ -323,20 +323,67 @@ impl<'a> Settler<'a> {
         entries.iter().zip(&exact).zip(rows).map(settle).collect()
     }
 
-    /// The distance between one embedding of predicted class `p` and its boundary with `c`: two
-    /// logits and the weights' distance, summed side by side.
-    fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
-        let weights = self.head.class_weight(p).iter();
-        let weights = weights.zip(self.head.class_weight(c));
-        let (mut z_p, mut z_c, mut square) = (0.0f64, 0.0f64, 0.0f64);
-        for (x, (w_p, w_c)) in x.iter().zip(weights) {
-            let (x, w_p, w_c) = (f64::from(*x), f64::from(*w_p), f64::from(*w_c));
-            z_p += x * w_p;
-            z_c += x * w_c;
-            square += (w_p - w_c) * (w_p - w_c);
+    /// [`Self::settle`] of several entries, each with its embedding and class.
+    pub(crate) fn settle_several(&self, wanted: &[(&[f32], usize, Entry)]) -> Vec<Entry> {
+        let mut settled: Vec<Entry> = wanted.iter().map(|(_, _, entry)| *entry).collect();
+        let mut simple = Vec::with_capacity(wanted.len());
+        for (index, (x, class, entry)) in wanted.iter().enumerate() {
+            match boundary(*class, entry) {
+                Some(boundary) => simple.push((index, (*x, boundary))),
+                None => settled[index] = self.settle(x, *class, entry),
+            }
         }
+        let (groups, rest) = simple.as_chunks::<ROWS>();
+        let mut put = |index: usize, distance: f64| {
+            (settled[index].lower, settled[index].upper) = (distance, distance);
+        };
+        for group in groups {
+            let distances = self.distances_of(group.map(|(_, of)| of));
+            for ((index, _), distance) in group.iter().zip(distances) {
+                put(*index, distance);
+            }
+        }
+        for (index, of) in rest {
+            let [distance] = self.distances_of([*of]);
+            put(*index, distance);
+        }
+        settled
+    }
+
+    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
+    fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
+        let [distance] = self.distances_of([(x, (p, c))]);
+        distance
+    }
+
+    /// The distances between some embeddings and a boundary of each, between its predicted class and
+    /// another: two logits and the weights' distance, of all of them summed side by side.
+    fn distances_of<const N: usize>(&self, of: [(&[f32], (usize, usize)); N]) -> [f64; N] {
+        let dim = self.head.dim();
+        let lines = of.map(|(x, (p, c))| {
+            let weight = |class| &self.head.class_weight(class)[..dim];
+            (&x[..dim], weight(p), weight(c))
+        });
+        let sums = vectorised(
+            #[inline(always)]
+            || {
+                let (mut z_p, mut z_c, mut square) = ([0.0f64; N], [0.0f64; N], [0.0f64; N]);
+                for m in 0..dim {
+                    for (i, (x, w_p, w_c)) in lines.iter().enumerate() {
+                        let (x, w_p, w_c) = (f64::from(x[m]), f64::from(w_p[m]), f64::from(w_c[m]));
+                        z_p[i] += x * w_p;
+                        z_c[i] += x * w_c;
+                        square[i] += (w_p - w_c) * (w_p - w_c);
+                    }
+                }
+                std::array::from_fn::<_, N, _>(|i| (z_p[i], z_c[i], square[i]))
+            },
+        );
         let bias = |class: usize| f64::from(self.head.bias()[class]);
-        definition::boundary_distance(z_p + bias(p), z_c + bias(c), square.sqrt())
+        std::array::from_fn(|i| {
+            let ((_, (p, c)), (z_p, z_c, square)): (_, (f64, f64, f64)) = (of[i], sums[i]);
+            definition::boundary_distance(z_p + bias(p), z_c + bias(c), square.sqrt())
+        })
     }
 
     /// [`definition::logit`] of two classes.
@@ -360,6 +407,22 @@ fn add_product(x: f64, w: f64, sum: f64) -> f64 {
 #[inline(always)]
 fn add_square(p: f64, c: f64, sum: f64) -> f64 {
     sum + (p - c) * (p - c)
+}
+
+/// The boundary, between two classes, that the score of `entry` for `class` is the distance to; `None`
+/// where that is not known.
+fn boundary(class: usize, entry: &Entry) -> Option<(usize, usize)> {
+    if entry.predicted & PAIR != 0 {
+        // This includes `NO_CLASS`.
+        return None;
+    }
+    let p = entry.predicted as usize;
+    match (class == p, entry.runner_up, entry.rival) {
+        (false, ..) => Some((p, class)),
+        (true, NO_CLASS, _) => None,
+        (true, runner_up, NO_CLASS) => Some((p, runner_up as usize)),
+        _ => None,
+    }
 }
 
 /// What a settled entry says of its row.

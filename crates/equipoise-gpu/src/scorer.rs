@@ -241,10 +241,8 @@ impl<'a> GpuScorer<'a> {
             submission,
         } = flying;
         mapping.finish(context, Some(submission))?;
-        (answer.start, answer.rows, answer.overflow) = (start, rows, false);
-        answer.nonfinite.clear();
-        answer.statistics.clear();
-        answer.candidates.clear();
+        answer.clear();
+        (answer.start, answer.rows) = (start, rows);
         let Some(capacity) = capacity else {
             let none = bytemuck::Zeroable::zeroed();
             answer.statistics.resize(rows, none);
@@ -263,17 +261,17 @@ impl<'a> GpuScorer<'a> {
             answer.overflow = true;
             return Ok(slot);
         }
-        answer
-            .candidates
-            .resize(found, bytemuck::Zeroable::zeroed());
+        answer.candidates.resize_with(1, Vec::new);
+        let candidates = &mut answer.candidates[0];
+        candidates.resize(found, bytemuck::Zeroable::zeroed());
         if list_bytes(found) <= bytes {
-            copy_out(&readback, 4, bytes, cast_slice_mut(&mut answer.candidates))?;
+            copy_out(&readback, 4, bytes, cast_slice_mut(candidates))?;
             readback.unmap();
         } else {
             readback.unmap();
-            self.read_rest(&mut slot, &mut answer.candidates)?;
+            self.read_rest(&mut slot, candidates)?;
         }
-        answer.candidates.retain(|candidate| {
+        candidates.retain(|candidate| {
             let bad = candidate.class == NONFINITE_ROW;
             if bad {
                 answer.nonfinite.push(start + candidate.row as usize);

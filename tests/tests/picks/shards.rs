@@ -59,7 +59,7 @@ fn merged(
         scan.map(|scan| scan.lists).map_err(fail)
     };
     let depths = match parts.depth {
-        0 => serving.depths(),
+        0 => serving.depths(request.available.len()),
         depth => vec![depth; serving.quotas.len()],
     };
     let mut lists: Vec<Vec<ShardList>> = (0..parts.rows.len())

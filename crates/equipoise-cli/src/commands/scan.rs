@@ -153,7 +153,7 @@ fn shared_question(job: &Job, files: &Files<'_>, serving: &Serving) -> Result<Sh
 /// Per list, how deep to scan; `None` where nothing is asked of the shard.
 fn depths(job: &Job, serving: &Serving, shared: &SharedQuestion) -> Result<Option<Vec<usize>>> {
     let asked = match &job.depth {
-        Depth::Usual => return Ok(Some(serving.depths())),
+        Depth::Usual => return Ok(Some(serving.depths(shared.available))),
         Depth::Of(depth) => return Ok(Some(vec![*depth; serving.quotas.len()])),
         Depth::Asked(path) => path,
     };

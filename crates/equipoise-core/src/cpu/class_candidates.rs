@@ -37,24 +37,59 @@ pub(crate) fn run(
     if verdict == Verdict::Nothing {
         return out.push(unknown(index));
     }
+    let (predicted, runner_up, rival) = verdict.codes();
     let chunks = lower
         .chunks_exact(LANES)
         .zip(thresholds.chunks_exact(LANES));
     for (chunk, (lower, thresholds)) in chunks.enumerate() {
-        if below(lower, thresholds) == 0 {
+        let found = below(lower, thresholds);
+        if found == 0 {
             continue;
         }
-        for (lane, (lower, threshold)) in lower.iter().zip(thresholds).enumerate() {
-            if lower < threshold {
-                out.push(candidate(
-                    index,
-                    row,
-                    &verdict,
-                    chunk * LANES + lane,
-                    *lower,
-                ));
+        let first = chunk * LANES;
+        let upper = uppers(row, &verdict, first);
+        out.reserve(found as usize);
+        for lane in 0..LANES {
+            if lower[lane] < thresholds[lane] {
+                out.push(Candidate {
+                    row: index,
+                    class: (first + lane) as u32,
+                    predicted,
+                    runner_up,
+                    rival,
+                    lower: lower[lane],
+                    upper: upper[lane],
+                });
             }
         }
+    }
+}
+
+/// The upper bounds of a row's scores for the classes from `first` on.
+#[inline(always)]
+fn uppers(row: &Row<'_>, verdict: &Verdict, first: usize) -> [f32; LANES] {
+    let put = |uppers: &mut [f32; LANES], class: usize, upper: f32| {
+        if let Some(place) = uppers.get_mut(class.wrapping_sub(first)) {
+            *place = upper;
+        }
+    };
+    match *verdict {
+        Verdict::Certain { p, mase, .. } => {
+            let mut uppers = row.uppers(p, first, (row.scales)(p));
+            put(&mut uppers, p, mase.1);
+            uppers
+        }
+        Verdict::Either { p, s, upper, .. } => {
+            let mut uppers = row.uppers(p, first, (row.scales)(p));
+            let others = row.uppers(s, first, (row.scales)(s));
+            for (upper, other) in uppers.iter_mut().zip(others) {
+                *upper = larger(*upper, other);
+            }
+            put(&mut uppers, p, upper);
+            put(&mut uppers, s, upper);
+            uppers
+        }
+        Verdict::Nothing => [UNREACHABLE; LANES],
     }
 }
 
@@ -66,31 +101,4 @@ fn below(lower: &[f32], thresholds: &[f32]) -> u32 {
         below += u32::from(lower < threshold);
     }
     below
-}
-
-fn candidate(index: u32, row: &Row<'_>, verdict: &Verdict, class: usize, lower: f32) -> Candidate {
-    let upper = match *verdict {
-        Verdict::Certain { p, mase, .. } => match class == p {
-            true => mase.1,
-            false => row.upper(p, class, (row.scales)(p)),
-        },
-        Verdict::Either { p, s, upper, .. } => match class == p || class == s {
-            true => upper,
-            false => larger(
-                row.upper(p, class, (row.scales)(p)),
-                row.upper(s, class, (row.scales)(s)),
-            ),
-        },
-        Verdict::Nothing => UNREACHABLE,
-    };
-    let (predicted, runner_up, rival) = verdict.codes();
-    Candidate {
-        row: index,
-        class: class as u32,
-        predicted,
-        runner_up,
-        rival,
-        lower,
-        upper,
-    }
 }

@@ -16,11 +16,7 @@ const PARTS_PER_THREAD: usize = 4;
 /// Bytes of the table of scales; beyond, a part makes the lines that it needs.
 const TABLE_BYTES: u64 = 256 << 20;
 
-/// Candidates that a part holds, if there are no more classes and threads; with more, its block is cut
-/// in two.
-const PART_CANDIDATES: usize = 1 << 17;
-
-/// Candidates that the threads' parts hold together.
+/// Candidates that a block holds, if there are no more classes; with more, it is cut in two.
 const CANDIDATES: usize = 1 << 20;
 
 /// The layout for one shape.
@@ -32,8 +28,8 @@ pub(super) struct CpuPlan {
     pub(super) part_rows: usize,
     /// Most rows of a block.
     pub(super) max_rows: usize,
-    /// Most candidates of a part.
-    pub(super) part_capacity: usize,
+    /// Most candidates of a block, to which each thread may add one row's.
+    pub(super) capacity: usize,
     /// Whether the scales of all classes to all are kept.
     pub(super) table: bool,
     threads: usize,
@@ -58,10 +54,9 @@ impl CpuPlan {
                 stride,
                 part_rows,
                 max_rows: max_rows.unwrap_or(rows),
-                part_capacity: (CANDIDATES / threads)
-                    .min(PART_CANDIDATES)
-                    .min(part_rows.saturating_mul(shape.classes))
-                    .max(shape.classes),
+                capacity: rows
+                    .saturating_mul(shape.classes)
+                    .clamp(shape.classes, CANDIDATES.max(shape.classes)),
                 table,
                 threads,
             };
@@ -110,8 +105,8 @@ impl CpuPlan {
         if shape.width == 2 {
             plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
         }
-        let parts = PARTS_PER_THREAD * self.threads;
-        let candidates = 2 * parts as u64 * self.part_capacity as u64;
+        // This block's and the last one's, in memory that grows by doubling.
+        let candidates = 4 * (self.capacity + self.threads * classes) as u64;
         let bytes = candidates * size_of::<Candidate>() as u64;
         plan.add(Place::Host, "candidates", bytes);
         plan

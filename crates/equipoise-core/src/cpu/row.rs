@@ -213,9 +213,31 @@ impl<'a> Row<'a> {
         if scale[b] == NO_BOUNDARY {
             return UNREACHABLE;
         }
-        let gap = larger(0.0, self.z[a] - self.z[b]);
+        self.upper_of(self.z[a], self.z[b], scale[b])
+    }
+
+    /// `upper(a, b)` of logits and a scale, if there is a boundary.
+    #[inline(always)]
+    fn upper_of(&self, z_a: f32, z_b: f32, scale: f32) -> f32 {
+        let gap = larger(0.0, z_a - z_b);
         let slack = 2.0 * self.tolerance + gap * GAP_ROUNDING;
-        (gap + slack) * scale[b] * (1.0 + BOUND_ROUNDING)
+        (gap + slack) * scale * (1.0 + BOUND_ROUNDING)
+    }
+
+    /// `upper(p, ·)` of the classes from `first` on.
+    #[inline(always)]
+    pub(crate) fn uppers(&self, p: usize, first: usize, scale: &[f32]) -> [f32; LANES] {
+        let mut uppers = [UNREACHABLE; LANES];
+        let others = self.z[first..].iter().zip(&scale[first..]);
+        for (upper, (z, scale)) in uppers.iter_mut().zip(others) {
+            let bound = self.upper_of(self.z[p], *z, *scale);
+            *upper = if *scale == NO_BOUNDARY {
+                UNREACHABLE
+            } else {
+                bound
+            };
+        }
+        uppers
     }
 
     /// Of a row with one plausible class beside `p`: `lower` holds `lower(p, ·)`.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -141,30 +142,39 @@ impl Lines<'_> {
     }
 }
 
-/// What came of a part; `first` counts within the block.
-struct Part {
-    nonfinite: Vec<usize>,
-    candidates: Vec<Candidate>,
+/// Where what was asked of a part goes.
+enum Output<'a> {
+    Statistics(&'a mut [RowStatistics]),
+    Candidates(&'a mut Vec<Candidate>),
+}
+
+/// What the parts of a block share.
+struct Shared<'a> {
+    start: usize,
+    available: &'a RowSet,
+    /// How many candidates they found.
+    found: AtomicUsize,
 }
 
 impl CpuScorer<'_> {
+    /// Scores the rows from `first` on, within the block; returns those that are not finite.
     fn part(
         &self,
         first: usize,
         values: Values<'_>,
-        available: &(dyn Fn(usize) -> bool + Sync),
-        statistics: Option<&mut [RowStatistics]>,
-    ) -> Part {
+        shared: &Shared<'_>,
+        out: Output<'_>,
+    ) -> Vec<usize> {
         let spare = self.scratch.lock().ok().and_then(|mut spare| spare.pop());
         let mut scratch = spare.unwrap_or_default();
-        let part = vectorised(
+        let nonfinite = vectorised(
             #[inline(always)]
-            || self.score(first, values, available, statistics, &mut scratch),
+            || self.score(first, values, shared, &mut scratch, out),
         );
         if let Ok(mut spare) = self.scratch.lock() {
             spare.push(scratch);
         }
-        part
+        nonfinite
     }
 
     #[inline(always)]
@@ -172,10 +182,10 @@ impl CpuScorer<'_> {
         &self,
         first: usize,
         values: Values<'_>,
-        available: &(dyn Fn(usize) -> bool + Sync),
-        statistics: Option<&mut [RowStatistics]>,
+        shared: &Shared<'_>,
         scratch: &mut Scratch,
-    ) -> Part {
+        out: Output<'_>,
+    ) -> Vec<usize> {
         let Scratch {
             wide,
             logits,
@@ -193,7 +203,7 @@ impl CpuScorer<'_> {
             }
         };
         let rows = x.len() / dim;
-        self.tolerances(first, &x, available, tolerances);
+        self.tolerances(first, &x, shared, tolerances);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
         logits::run(&x, self.head.weight(), dim, stride, logits);
@@ -206,9 +216,8 @@ impl CpuScorer<'_> {
             tolerance: tolerances[index],
             scales: &scales,
         };
-        let mut candidates = Vec::new();
-        match statistics {
-            Some(statistics) => {
+        match out {
+            Output::Statistics(statistics) => {
                 for (index, out) in statistics.iter_mut().enumerate() {
                     match is_scored(tolerances[index]) {
                         true => {
@@ -219,24 +228,21 @@ impl CpuScorer<'_> {
                     }
                 }
             }
-            None => {
+            Output::Candidates(candidates) => {
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let number = (first + index) as u32;
+                    let (number, before) = ((first + index) as u32, candidates.len());
                     if is_scored(*tolerance) {
                         let (row, top) = (row(index), tops[index]);
                         let thresholds = &self.thresholds;
-                        class_candidates::run(
-                            number,
-                            &row,
-                            top,
-                            thresholds,
-                            lower,
-                            &mut candidates,
-                        );
+                        class_candidates::run(number, &row, top, thresholds, lower, candidates);
                     } else if *tolerance >= UNDECIDABLE {
                         candidates.push(class_candidates::unknown(number));
                     }
-                    if candidates.len() > self.plan.part_capacity && rows > 1 {
+                    let more = candidates.len() - before;
+                    if more > 0
+                        && shared.found.fetch_add(more, Ordering::Relaxed) + more
+                            > self.plan.capacity
+                    {
                         // More than the plan has room for: the caller tries fewer rows.
                         break;
                     }
@@ -244,32 +250,23 @@ impl CpuScorer<'_> {
             }
         }
         let nonfinite = tolerances.iter().enumerate();
-        Part {
-            nonfinite: nonfinite
-                .filter(|(_, tolerance)| **tolerance == NONFINITE)
-                .map(|(index, _)| first + index)
-                .collect(),
-            candidates,
-        }
+        let nonfinite = nonfinite.filter(|(_, tolerance)| **tolerance == NONFINITE);
+        nonfinite.map(|(index, _)| first + index).collect()
     }
 
     #[inline(always)]
-    fn tolerances(
-        &self,
-        first: usize,
-        x: &[f32],
-        available: &(dyn Fn(usize) -> bool + Sync),
-        out: &mut Vec<f32>,
-    ) {
+    fn tolerances(&self, first: usize, x: &[f32], shared: &Shared<'_>, out: &mut Vec<f32>) {
         out.clear();
         for (index, x) in x.chunks_exact(self.head.dim()).enumerate() {
-            out.push(match available(first + index) {
-                false => UNAVAILABLE,
-                true => match row_norms::run(x) {
-                    Some(norm) => self.tolerance.of_norm(norm),
-                    None => NONFINITE,
+            out.push(
+                match shared.available.contains(shared.start + first + index) {
+                    false => UNAVAILABLE,
+                    true => match row_norms::run(x) {
+                        Some(norm) => self.tolerance.of_norm(norm),
+                        None => NONFINITE,
+                    },
                 },
-            });
+            );
         }
     }
 
@@ -358,39 +355,39 @@ impl Scorer for CpuScorer<'_> {
         let part_rows = rows
             .div_ceil(rayon::current_num_threads())
             .clamp(1, self.plan.part_rows);
-        let is_available = |row: usize| available.contains(start + row);
-        let part = |index: usize, statistics: Option<&mut [RowStatistics]>| {
+        let parts = rows.div_ceil(part_rows);
+        let shared = Shared {
+            start,
+            available,
+            found: AtomicUsize::new(0),
+        };
+        let part = |index: usize, out: Output<'_>| {
             let range: Range<usize> = index * part_rows..rows.min((index + 1) * part_rows);
             let values = values.slice(range.start * dim..range.end * dim);
-            self.part(range.start, values, &is_available, statistics)
+            self.part(range.start, values, &shared, out)
         };
-        answer.statistics.clear();
-        let parts: Vec<Part> = match question {
+        answer.clear();
+        let nonfinite: Vec<Vec<usize>> = match question {
             Question::RowStatistics => {
                 let none = bytemuck::Zeroable::zeroed();
                 answer.statistics.resize(rows, none);
-                let statistics = answer.statistics.par_chunks_mut(part_rows).enumerate();
-                statistics
-                    .map(|(index, out)| part(index, Some(out)))
+                let outs = answer.statistics.par_chunks_mut(part_rows).enumerate();
+                outs.map(|(index, out)| part(index, Output::Statistics(out)))
                     .collect()
             }
-            Question::ClassCandidates { .. } => (0..rows.div_ceil(part_rows))
-                .into_par_iter()
-                .map(|index| part(index, None))
-                .collect(),
-        };
-        let most = self.plan.part_capacity;
-        let overflow = rows > 1 && parts.iter().any(|part| part.candidates.len() > most);
-        (answer.start, answer.rows, answer.overflow) = (start, rows, overflow);
-        answer.nonfinite.clear();
-        answer.candidates.clear();
-        for part in &parts {
-            answer
-                .nonfinite
-                .extend(part.nonfinite.iter().map(|row| start + row));
-            if !overflow {
-                answer.candidates.extend_from_slice(&part.candidates);
+            Question::ClassCandidates { .. } => {
+                answer.candidates.resize_with(parts, Vec::new);
+                let outs = answer.candidates.par_iter_mut().enumerate();
+                outs.map(|(index, out)| part(index, Output::Candidates(out)))
+                    .collect()
             }
+        };
+        (answer.start, answer.rows) = (start, rows);
+        let nonfinite = nonfinite.into_iter().flatten();
+        answer.nonfinite.extend(nonfinite.map(|row| start + row));
+        if shared.found.into_inner() > self.plan.capacity {
+            answer.candidates.iter_mut().for_each(Vec::clear);
+            answer.overflow = true;
         }
         self.ready = Some(answer);
         Ok(rows)

@@ -7,7 +7,7 @@ use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
 use crate::exact::Exact;
-use crate::lists::{Entry, List};
+use crate::lists::{Entry, First, List};
 use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::{Engine, Error, Pick, Result, RowSet};
@@ -35,7 +35,8 @@ impl Strategy for Base {
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         let head = request.head_for(self.name())?;
         let serving = Serving::of_classes(request, head)?;
-        let keep = fitting(serving.depths(), request.available.len());
+        let rows = request.available.len();
+        let keep = fitting(serving.depths(rows), rows);
         let lists: u64 = keep.into_iter().map(List::bytes).sum();
         Ok(lists + Settler::bytes(head))
     }
@@ -49,6 +50,10 @@ impl Strategy for Base {
         let serving = Serving::of_classes(request, head)?;
         let mut scan = Scan::new(engine, request, head)?;
         let taken = serve(&mut Scanned::new(&mut scan, &serving)?, &serving)?;
+        let mut taken = scan.exact.settle(taken)?;
+        for class in taken.chunk_by_mut(|(a, _), (b, _)| a == b) {
+            class.sort_unstable_by(|(_, a), (_, b)| a.order(b));
+        }
         let exact = &scan.exact;
         let picks = taken
             .par_iter()
@@ -74,7 +79,8 @@ struct Scanned<'s, 'a> {
 impl<'s, 'a> Scanned<'s, 'a> {
     fn new(scan: &'s mut Scan<'a>, serving: &'s Serving) -> Result<Self> {
         let left = scan.exact.available().clone();
-        let lists = scan.class_lists(&left, &fitting(serving.depths(), left.len()))?;
+        let rows = left.len();
+        let lists = scan.class_lists(&left, &fitting(serving.depths(rows), rows))?;
         Ok(Self {
             scan,
             quotas: &serving.quotas,
@@ -83,19 +89,22 @@ impl<'s, 'a> Scanned<'s, 'a> {
         })
     }
 
-    /// The first `count` rows left that the class's list vouches for, settled, in pick order.
+    /// The first `count` rows left that the class's list vouches for; settled where their bounds do not
+    /// tell which these are.
     fn first(&mut self, class: usize, count: usize) -> Result<Vec<Entry>> {
         let (left, list) = (&self.left, &mut self.lists[class]);
-        let open = list.first(count, |row| left.contains(row));
-        let mut first = self.scan.exact.settle(class, &open)?;
-        first.sort_unstable_by(Entry::order);
-        first.truncate(count);
-        let complete = match (list.limit(), first.last()) {
-            (None, _) => true,
-            (Some(limit), Some(last)) => first.len() == count && last.lower < limit,
-            (Some(_), None) => false,
-        };
-        if complete {
+        let First {
+            certain: mut first,
+            doubtful,
+        } = list.first(count, |row| left.contains(row));
+        let doubtful = doubtful.into_iter().map(|entry| (class, entry)).collect();
+        let mut doubtful = self.scan.exact.settle(doubtful)?;
+        doubtful.sort_unstable_by(|(_, a), (_, b)| a.order(b));
+        let missing = count - first.len();
+        first.extend(doubtful.into_iter().take(missing).map(|(_, entry)| entry));
+        let limit = list.limit().unwrap_or(f64::INFINITY);
+        let is_below = |entry: &Entry| entry.upper < limit;
+        if !list.is_full() || (first.len() == count && first.iter().all(is_below)) {
             return Ok(first);
         }
         // At its limit, the list vouches for its first `keep` entries, which must be told from others.
@@ -127,7 +136,8 @@ impl Source for Scanned<'_, '_> {
         *refills += 1;
         let mut wanted = self.quotas.to_vec();
         wanted[order[0]] = missing;
-        let mut keep = fitting(depths(&wanted, order, *refills), self.left.len());
+        let rows = self.left.len();
+        let mut keep = fitting(depths(&wanted, order, rows, *refills), rows);
         for (keep, list) in keep.iter_mut().zip(&self.lists) {
             if !list.is_full() {
                 *keep = 0;

@@ -6,7 +6,14 @@ use crate::{Error, Head, Request, Result};
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
 const CANDIDATES_PER_QUOTA: usize = 4;
-const SPARE: usize = 448;
+const SPARE: usize = 64;
+
+/// Where the classes want much of the pool, most of a list is taken when its class is served: for each
+/// row of a quota, this many more times the wanted share of the pool, up to [`MOST_SCARCE`]. Made pools
+/// of which half is wanted, ten rows a class, need lists of 100 to 500 rows; where a twentieth is wanted,
+/// of less than 40.
+const SCARCE_PER_QUOTA: usize = 90;
+const MOST_SCARCE: usize = 448;
 
 /// How many rows each class takes, and when. A strategy that ranks rows by themselves has one class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +60,9 @@ impl Serving {
         }
     }
 
-    /// Per class, how many candidates are worth keeping.
-    pub fn depths(&self) -> Vec<usize> {
-        depths(&self.quotas, &self.order, 0)
+    /// Per class, how many candidates are worth keeping of `rows` available rows.
+    pub fn depths(&self, rows: usize) -> Vec<usize> {
+        depths(&self.quotas, &self.order, rows, 0)
     }
 
     /// Per class, how many candidates are enough whatever the classes before it take: the quotas served up
@@ -66,13 +73,17 @@ impl Serving {
 }
 
 /// [`Serving::depths`] of such quotas, after so many refills: twice as deep each time.
-pub(crate) fn depths(quotas: &[usize], order: &[usize], refills: u64) -> Vec<usize> {
+pub(crate) fn depths(quotas: &[usize], order: &[usize], rows: usize, refills: u64) -> Vec<usize> {
+    let most = most(quotas, order);
+    let wanted = most.iter().max().map_or(0, |wanted| rows.min(*wanted));
     let enough = |(quota, most): (&usize, usize)| {
+        let scarce = *quota as u128 * SCARCE_PER_QUOTA as u128 * wanted as u128;
+        let scarce = (scarce / rows.max(1) as u128).min(MOST_SCARCE as u128) as usize;
         let enough = quota.saturating_mul(CANDIDATES_PER_QUOTA);
-        let enough = enough.saturating_add(SPARE);
+        let enough = enough.saturating_add(SPARE + scarce);
         enough.saturating_mul(1 << refills.min(30)).min(most)
     };
-    quotas.iter().zip(most(quotas, order)).map(enough).collect()
+    quotas.iter().zip(most).map(enough).collect()
 }
 
 /// [`Serving::most`] of such quotas; a class without a quota needs none.
@@ -93,14 +104,14 @@ pub(crate) trait Source {
     type Entry;
     type Error;
 
-    /// Takes at most `count` rows for `class`: the first of those not taken yet, in pick order.
+    /// Takes at most `count` rows for `class`: the first of those not taken yet, in any order.
     fn take(&mut self, class: usize, count: usize) -> Result<Vec<Self::Entry>, Self::Error>;
 
     /// The first class of `order` misses `missing` rows: whether there are more now.
     fn refill(&mut self, order: &[usize], missing: usize) -> Result<bool, Self::Error>;
 }
 
-/// Serves the classes; returns (class, entry) in pick order.
+/// Serves the classes, one after the other; returns (class, entry).
 pub(crate) fn serve<S: Source>(
     source: &mut S,
     serving: &Serving,

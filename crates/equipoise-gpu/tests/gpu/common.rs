@@ -115,6 +115,7 @@ pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> A
     let pool = case.pool();
     let mut scorer = engine.scorer(&case.head, &pool).expect("a scorer");
     let (mut all, mut answer) = (Answer::default(), Answer::default());
+    let mut candidates = Vec::new();
     let (mut next, mut flying) = (0, 0);
     while next < case.rows() || flying > 0 {
         if next < case.rows() && flying < scorer.depth() {
@@ -129,15 +130,20 @@ pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> A
         assert!(!answer.overflow, "the list overflowed");
         all.nonfinite.extend(&answer.nonfinite);
         all.statistics.extend(&answer.statistics);
-        let shifted = answer.candidates.iter().map(|candidate| Candidate {
-            row: candidate.row + answer.start as u32,
-            ..*candidate
-        });
-        all.candidates.extend(shifted);
+        candidates.extend(in_pool(&answer));
     }
-    let order = |candidate: &Candidate| (candidate.row, candidate.class);
-    all.candidates.sort_by_key(order);
+    candidates.sort_by_key(|candidate| (candidate.row, candidate.class));
+    all.candidates.push(candidates);
     all
+}
+
+/// A block's candidates, their rows counted in the pool.
+pub(crate) fn in_pool(answer: &Answer) -> impl Iterator<Item = Candidate> + '_ {
+    let candidates = answer.candidates.iter().flatten();
+    candidates.map(|candidate| Candidate {
+        row: candidate.row + answer.start as u32,
+        ..*candidate
+    })
 }
 
 pub(crate) fn statistics(engine: &dyn Engine, case: &Case) -> Vec<RowStatistics> {
@@ -146,7 +152,8 @@ pub(crate) fn statistics(engine: &dyn Engine, case: &Case) -> Vec<RowStatistics>
 
 /// Candidates in order of row and class.
 pub(crate) fn candidates(engine: &dyn Engine, case: &Case, thresholds: &[f32]) -> Vec<Candidate> {
-    ask(engine, case, Question::ClassCandidates { thresholds }).candidates
+    let mut answer = ask(engine, case, Question::ClassCandidates { thresholds });
+    answer.candidates.remove(0)
 }
 
 fn reachable(bound: f32) -> f64 {

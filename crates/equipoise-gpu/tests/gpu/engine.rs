@@ -122,7 +122,10 @@ fn rows_without_an_answer_disturb_no_other() {
         let answer = ask(engine, &case, question);
         assert_eq!(answer.nonfinite, [0, 3]);
         for row in 0..7 {
-            let of_row: Vec<_> = answer.candidates.iter().filter(|c| c.row == row).collect();
+            let of_row: Vec<_> = answer.candidates[0]
+                .iter()
+                .filter(|c| c.row == row)
+                .collect();
             match row {
                 2 => {
                     let [one] = of_row[..] else {

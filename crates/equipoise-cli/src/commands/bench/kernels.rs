@@ -216,7 +216,7 @@ fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result
         found = answer(&mut *scorer, sample, question)?;
     }
     let mut lower = vec![Vec::new(); head.classes()];
-    for candidate in &found.candidates {
+    for candidate in found.candidates.iter().flatten() {
         // Not those of undecided rows, which belong to every class.
         if let Some(lower) = lower.get_mut(candidate.class as usize) {
             lower.push(candidate.lower);
