@@ -85,11 +85,8 @@ impl<'a> Settler<'a> {
     /// `‖W[p] − W[c]‖` for all c.
     fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
         let compute = || {
-            let [mut squares] = self.sums([self.head.class_weight(p)], add_square);
-            squares
-                .iter_mut()
-                .for_each(|square| *square = square.sqrt());
-            squares
+            let squares = self.sums(&[self.head.class_weight(p)], add_square);
+            squares.into_iter().flatten().map(f64::sqrt).collect()
         };
         match self.weight_distances.get(p) {
             Some(kept) => Cow::Borrowed(kept.get_or_init(compute)),
@@ -98,35 +95,34 @@ impl<'a> Settler<'a> {
     }
 
     /// Per row and class, the sum made by `add(x[m], W[c][m], sum)` for m = 0..M−1, in that order.
-    fn sums<const R: usize>(
-        &self,
-        rows: [&[f32]; R],
-        add: impl Fn(f64, f64, f64) -> f64,
-    ) -> [Vec<f64>; R] {
+    fn sums(&self, rows: &[&[f32]], add: impl Fn(f64, f64, f64) -> f64) -> Vec<Vec<f64>> {
         let (classes, dim) = (self.head.classes(), self.head.dim());
         let columns = self.columns();
+        let mut all = vec![Vec::with_capacity(classes.next_multiple_of(LANES)); rows.len()];
+        let widened = |row: &&[f32]| row.iter().map(|x| f64::from(*x)).collect();
+        let rows: Vec<Vec<f64>> = rows.iter().map(widened).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(|row| &row[..]).collect();
         vectorised(
             #[inline(always)]
             || {
-                let mut all = rows.map(|_| Vec::with_capacity(classes.next_multiple_of(LANES)));
+                // All rows look at some classes while their weights are in the cache.
                 for block in columns.chunks_exact(dim * LANES) {
-                    let mut sums = [[0.0f64; LANES]; R];
-                    for (m, weights) in block.chunks_exact(LANES).enumerate() {
-                        for (sums, x) in sums.iter_mut().zip(&rows) {
-                            let x = f64::from(x[m]);
-                            for (sum, weight) in sums.iter_mut().zip(weights) {
-                                *sum = add(x, f64::from(*weight), *sum);
-                            }
-                        }
+                    let (weights, _) = block.as_chunks();
+                    let (groups, rest) = rows.as_chunks::<ROWS>();
+                    let (of_groups, of_rest) = all.split_at_mut(groups.len() * ROWS);
+                    for (rows, all) in groups.iter().zip(of_groups.chunks_exact_mut(ROWS)) {
+                        let sums = sums_of(*rows, weights, &add);
+                        all.iter_mut().zip(sums).for_each(|(all, s)| all.extend(s));
                     }
-                    for (all, sums) in all.iter_mut().zip(&sums) {
-                        all.extend_from_slice(sums);
+                    for (row, all) in rest.iter().zip(of_rest) {
+                        let [sums] = sums_of([*row], weights, &add);
+                        all.extend(sums);
                     }
                 }
-                all.iter_mut().for_each(|all| all.truncate(classes));
-                all
             },
-        )
+        );
+        all.iter_mut().for_each(|all| all.truncate(classes));
+        all
     }
 
     /// All logits and the predicted class of some embeddings, on this thread.
@@ -135,14 +131,7 @@ impl<'a> Settler<'a> {
         rows: impl IntoIterator<Item = &'x [f32]>,
     ) -> Vec<ExactRow> {
         let rows: Vec<&[f32]> = rows.into_iter().collect();
-        let mut exact = Vec::with_capacity(rows.len());
-        let (groups, rest) = rows.as_chunks::<ROWS>();
-        for group in groups {
-            exact.extend(self.sums(*group, add_product));
-        }
-        for row in rest {
-            exact.extend(self.sums([*row], add_product));
-        }
+        let exact = self.sums(&rows, add_product);
         let with_bias = |mut logits: Vec<f64>| {
             for (logit, bias) in logits.iter_mut().zip(self.head.bias()) {
                 *logit += f64::from(*bias);
@@ -397,6 +386,27 @@ impl<'a> Settler<'a> {
         let bias = |class: usize| f64::from(self.head.bias()[class]);
         [sums[0] + bias(a), sums[1] + bias(b)]
     }
+}
+
+/// Per row and lane, the sum made by `add(x[m], weights[m][lane], sum)`. A function of its own, so that
+/// its sums stay in registers.
+#[inline(always)]
+fn sums_of<const R: usize>(
+    rows: [&[f64]; R],
+    weights: &[[f32; LANES]],
+    add: &impl Fn(f64, f64, f64) -> f64,
+) -> [[f64; LANES]; R] {
+    let rows = rows.map(|x| &x[..weights.len()]);
+    let mut sums = [[0.0; LANES]; R];
+    for (m, weights) in weights.iter().enumerate() {
+        let weights = weights.map(f64::from);
+        for (sums, x) in sums.iter_mut().zip(&rows) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = add(x[m], weight, *sum);
+            }
+        }
+    }
+    sums
 }
 
 #[inline(always)]

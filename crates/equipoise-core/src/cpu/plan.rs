@@ -11,7 +11,7 @@ const PART_ROWS: usize = 512;
 const PART_BYTES: usize = 4 << 20;
 
 /// Parts of a block for each thread, so that threads wait for each other seldom.
-const PARTS_PER_THREAD: usize = 4;
+const PARTS_PER_THREAD: usize = 16;
 
 /// Bytes of the table of scales; beyond, a part makes the lines that it needs.
 const TABLE_BYTES: u64 = 256 << 20;
