@@ -1,12 +1,14 @@
 //! The linear classifier whose boundaries the strategies measure.
 
+use std::sync::Arc;
+
 use crate::{Error, Result};
 
-/// A linear head: weight (C, M) row-major and bias (C), finite f32.
+/// A linear head: weight (C, M) row-major and bias (C), finite f32. Clones share them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    weight: Arc<Vec<f32>>,
+    bias: Arc<Vec<f32>>,
     dim: usize,
 }
 
@@ -33,7 +35,11 @@ impl Head {
         };
         match (0..classes).find(|class| !finite(class)) {
             Some(class) => Err(Error::NonFiniteHead { class }),
-            None => Ok(Self { weight, bias, dim }),
+            None => Ok(Self {
+                weight: Arc::new(weight),
+                bias: Arc::new(bias),
+                dim,
+            }),
         }
     }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::Head;
 use crate::cpu::logits;
 use crate::engine::{BOUND_ROUNDING, NO_BOUNDARY, UNSCALED};
+use crate::vectorised::vectorised;
 
 /// Lines of the table made at a time.
 const LINES: usize = 256;
@@ -25,6 +26,8 @@ pub struct BoundaryScales {
     centred: Vec<f32>,
     /// Squared norms of `centred`'s rows.
     squares: Vec<f64>,
+    /// Their roots.
+    norms: Vec<f64>,
     /// Bound on the error of a squared distance, relative to the norms' product.
     gamma: f64,
 }
@@ -33,10 +36,11 @@ impl BoundaryScales {
     /// Prepares `head`; takes as much memory as its weights.
     pub fn new(head: &Head) -> Self {
         let (classes, dim) = (head.classes(), head.dim());
-        let mut mean = vec![0.0f64; dim];
+        // Of f32 sums: any vector would do, if it is in the middle of the weights.
+        let mut mean = vec![0.0f32; dim];
         for class in 0..classes {
             for (mean, w) in mean.iter_mut().zip(head.class_weight(class)) {
-                *mean += f64::from(*w) / classes as f64;
+                *mean += w / classes as f32;
             }
         }
         let mut centred = vec![0.0; head.weight().len()];
@@ -48,15 +52,16 @@ impl BoundaryScales {
             .for_each(|(class, (centred, square))| {
                 let weights = head.class_weight(class).iter().zip(&mean);
                 for (centred, (w, mean)) in centred.iter_mut().zip(weights) {
-                    *centred = (f64::from(*w) - mean) as f32;
-                    *square += f64::from(*centred) * f64::from(*centred);
+                    *centred = w - mean;
                 }
+                *square = sum_of_squares(centred.iter().map(|x| f64::from(*x)));
             });
         // Twice a product's, as it is subtracted twice, and the rounding of `centred` itself, which
         // moves a squared distance by at most 2⁻²¹ times the norms' product.
         let gamma = 2.0 * logits::error(dim).gamma + 1.0 / f64::from(1 << 21);
         Self {
             centred,
+            norms: squares.iter().map(|square| square.sqrt()).collect(),
             squares,
             gamma,
         }
@@ -123,22 +128,45 @@ impl BoundaryScales {
 
     /// The scales of `p` to the first classes, from their products.
     fn line(&self, head: &Head, p: usize, products: &[f32], out: &mut [f32]) {
-        for (c, (scale, product)) in out.iter_mut().zip(products).enumerate() {
-            let norms = (self.squares[p] * self.squares[c]).sqrt();
-            let square = self.squares[p] + self.squares[c] - 2.0 * f64::from(*product);
-            // The error of 1/d is half that of d², relatively.
-            let certain =
-                self.gamma * norms < LARGEST_ERROR * square && square > 1e-25 && norms < 1e25;
-            let distance = match certain {
-                true => square.sqrt(),
-                false => distance(head.class_weight(p), head.class_weight(c)),
-            };
+        let all_certain = vectorised(
+            #[inline(always)]
+            || self.certain_scales(p, products, out),
+        );
+        if all_certain {
+            return;
+        }
+        for (c, scale) in out.iter_mut().enumerate().filter(|(_, s)| s.is_nan()) {
+            let distance = distance(head.class_weight(p), head.class_weight(c));
             *scale = match 1.0 / distance {
                 f64::INFINITY => NO_BOUNDARY,
                 inverse if (1e-15..=1e15).contains(&inverse) => inverse as f32,
                 _ => UNSCALED,
             };
         }
+    }
+
+    /// [`Self::line`] where the products have enough digits, NaN elsewhere; whether they have everywhere.
+    #[inline(always)]
+    fn certain_scales(&self, p: usize, products: &[f32], out: &mut [f32]) -> bool {
+        let (square_p, norm_p) = (self.squares[p], self.norms[p]);
+        let others = self.squares.iter().zip(&self.norms);
+        let mut uncertain = 0u32;
+        for ((scale, product), (square_c, norm_c)) in out.iter_mut().zip(products).zip(others) {
+            let norms = norm_p * norm_c;
+            let square = square_p + square_c - 2.0 * f64::from(*product);
+            // The error of 1/d is half that of d², relatively. Without shortcuts, for whole vectors.
+            let certain = (self.gamma * norms < LARGEST_ERROR * square)
+                & (square > 1e-25)
+                & (square < 1e29)
+                & (norms < 1e25);
+            *scale = if certain {
+                (1.0 / square.sqrt()) as f32
+            } else {
+                f32::NAN
+            };
+            uncertain |= u32::from(!certain);
+        }
+        uncertain == 0
     }
 }
 
@@ -149,16 +177,19 @@ pub fn boundary_scale(head: &Head, range: Range<usize>) -> Vec<f32> {
     BoundaryScales::new(head).lines(head, &classes, head.classes(), NO_BOUNDARY)
 }
 
-/// ‖a − b‖ in float64, its sum in eight parts for speed: 0 only where they are equal.
+/// ‖a − b‖ in float64: 0 only where they are equal.
 fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let difference = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
+    sum_of_squares(a.iter().zip(b).map(difference)).sqrt()
+}
+
+/// Of numbers in float64, in eight sums for speed.
+fn sum_of_squares(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut sums = [0.0f64; 8];
-    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            let difference = f64::from(*a) - f64::from(*b);
-            *sum += difference * difference;
-        }
+    for (index, number) in numbers.enumerate() {
+        sums[index % 8] += number * number;
     }
-    sums.iter().sum::<f64>().sqrt()
+    sums.iter().sum()
 }
 
 #[cfg(test)]
