@@ -53,6 +53,11 @@ pub(crate) struct List {
 /// Entries beyond twice those to keep before a list is worth settling.
 const SLACK: usize = 64;
 
+/// Most entries of a list that keeps `keep`, between blocks.
+fn crowd(keep: usize) -> usize {
+    keep.saturating_mul(2).saturating_add(SLACK)
+}
+
 impl List {
     pub(crate) fn new(keep: usize) -> Self {
         Self {
@@ -67,7 +72,7 @@ impl List {
     pub(crate) fn bytes(keep: usize) -> u64 {
         match keep {
             0 => 0,
-            _ => (2 * keep as u64 + SLACK as u64) * size_of::<Entry>() as u64,
+            _ => crowd(keep) as u64 * size_of::<Entry>() as u64,
         }
     }
 
@@ -101,6 +106,10 @@ impl List {
     /// Adds an entry of a row after those that made the limit, if it may be among the first.
     pub(crate) fn push(&mut self, entry: Entry) {
         if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
+            if self.entries.capacity() == 0 {
+                // All it may come to hold: growing would touch as much memory again.
+                self.entries.reserve_exact(crowd(self.keep));
+            }
             self.entries.push(entry);
             self.grown = true;
         }
@@ -124,7 +133,7 @@ impl List {
 
     /// Whether it holds so many more than it must that their keys had better be settled.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.entries.len() > self.keep.saturating_mul(2).saturating_add(SLACK)
+        self.entries.len() > crowd(self.keep)
     }
 
     /// Takes the settled `entries` for its own, and keeps the first of them, in order.

@@ -16,8 +16,8 @@ use crate::{Engine, Error, Head, Pick, Result, RowSet};
 /// Rows of the first block: lists are empty, and nearly every row is a candidate of every class.
 const FIRST_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
 
-/// Candidates of the first block, within [`FIRST_ROWS`].
-const FIRST_CANDIDATES: usize = 1 << 18;
+/// Candidates that a block should not exceed by much: few enough for the cache.
+const CANDIDATES: usize = 1 << 20;
 
 /// Unavailable rows in a row that are worth ending a block for, so that they are not read.
 const GAP_ROWS: usize = 4096;
@@ -93,6 +93,7 @@ impl<'a> Scan<'a> {
             size: self.first_rows(),
             most: usize::MAX,
             tried: 0,
+            fruitful: usize::MAX,
         };
         let mut answer = Answer::default();
         let mut asked = visit(&mut self.exact, self.scorer.as_ref(), None)?;
@@ -101,6 +102,7 @@ impl<'a> Scan<'a> {
             match done {
                 Ok(false) => {}
                 Ok(true) => {
+                    blocks.expect_as_many(&answer);
                     self.exact.note_nonfinite(&answer.nonfinite)?;
                     asked = visit(&mut self.exact, self.scorer.as_ref(), Some(&answer))?;
                     (self.exact.request.progress)(answer.rows as u64);
@@ -114,7 +116,7 @@ impl<'a> Scan<'a> {
 
     fn first_rows(&self) -> usize {
         let (least, most) = FIRST_ROWS.into_inner();
-        (FIRST_CANDIDATES / self.exact.head.classes()).clamp(least, most)
+        (CANDIDATES / self.exact.head.classes()).clamp(least, most)
     }
 
     /// Submits a block if there is room for one, or collects the oldest: true where `answer` holds it.
@@ -128,7 +130,8 @@ impl<'a> Scan<'a> {
         let pool = self.exact.request.pool;
         let room = blocks.flying.len() < self.scorer.depth();
         if room && blocks.next < pool.rows() {
-            let most = self.scorer.max_rows().min(blocks.most).max(1);
+            let most = self.scorer.max_rows().min(blocks.most);
+            let most = most.min(blocks.fruitful).max(1);
             let size = available.stretch(blocks.next, blocks.size.min(most), GAP_ROWS);
             blocks.tried = size;
             let question = asked.question();
@@ -236,9 +239,20 @@ struct Blocks {
     most: usize,
     /// Rows last asked for.
     tried: usize,
+    /// Rows among which there were [`CANDIDATES`] in the last block; later ones have fewer.
+    fruitful: usize,
 }
 
 impl Blocks {
+    /// Expects as many candidates a row as in `answer`.
+    fn expect_as_many(&mut self, answer: &Answer) {
+        let found: usize = answer.candidates.iter().map(Vec::len).sum();
+        self.fruitful = match found {
+            0 => usize::MAX,
+            _ => (CANDIDATES * answer.rows / found).max(1),
+        };
+    }
+
     /// Forgets what is in flight and goes back to `start`.
     fn again(&mut self, start: usize) {
         self.flying.clear();

@@ -276,6 +276,24 @@ fn outputs_that_exist_need_force() {
 }
 
 #[test]
+fn a_scan_keeps_to_its_memory_and_a_dry_run_writes_nothing() {
+    let bench = bench();
+    let with = |name: &str, more: &str| scan(&bench, "1/2", name, &format!("{BASE} {more}"));
+    let plan = with("a", "--dry-run --json").ok().json();
+    let parts = plan["parts"].as_array().unwrap();
+    assert!(parts.iter().any(|part| part["what"] == "lists and float64"));
+    with("a", "--memory 1kB").fails(1, &["1000 bytes of memory are too few", "at least"]);
+    assert!(!bench.has("a.cand"));
+    let bytes = plan["host_bytes"].as_u64().unwrap();
+    let report = with("a", &format!("--memory {bytes} --json")).ok().json();
+    assert_eq!(report["memory"]["host_bytes"].as_u64().unwrap(), bytes);
+    assert_eq!(report["fallbacks"], serde_json::json!([]));
+    with("b", "--fallback cpu").ok();
+    let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    assert_eq!(read("a.cand"), read("b.cand"));
+}
+
+#[test]
 fn wrong_usage_exits_2_and_says_why() {
     let bench = bench();
     for shard in ["0/3", "4/3", "3", "1/0", "x/y", "1/99999999"] {

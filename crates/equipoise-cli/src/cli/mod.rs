@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod embed;
 mod fit;
+mod machine;
 mod merge;
 mod question;
 mod scan;

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use clap::Args;
 use equipoise::pool::MOST_SHARDS;
 
+use super::machine::MachineArgs;
 use super::question::QuestionArgs;
+use crate::commands::machine::Resident;
 use crate::commands::scan::{Depth, Job};
 use crate::failure::{Failure, Result};
 
@@ -37,6 +39,8 @@ pub(crate) struct ScanArgs {
     /// Scan just the classes that `merge` asked for in this file, as deep as it says
     #[arg(long, value_name = "FILE.json")]
     deepen: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// As it was written: i from 1.
@@ -87,6 +91,8 @@ impl ScanArgs {
                 (None, None) => Depth::Usual,
             },
             out: self.out,
+            // A shard is scanned once.
+            machine: self.machine.meant(Resident::Never),
         })
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use equipoise::pool::PickFormat;
 
+use super::machine::MachineArgs;
 use super::question::QuestionArgs;
-use crate::commands::machine::{Machine, Resident, parse_bytes};
+use crate::commands::machine::Resident;
 use crate::commands::select::{Batch, Job};
-use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
 
 /// Arguments of `select`.
@@ -41,16 +41,8 @@ pub(crate) struct SelectArgs {
     /// Also write an HTML page that shows what was picked, with the images in it
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// Take at most so much of the host's memory (beside the pool, which is mapped) and of each
-    /// device's: 512MiB, 2GiB. Picks do not depend on it
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
-    memory: Option<u64>,
-    /// Print what memory the scan would take, and stop
-    #[arg(long)]
-    dry_run: bool,
-    /// Go on with this device where the other one fails
-    #[arg(long, value_name = "DEVICE")]
-    fallback: Option<DeviceWish>,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// Whether a GPU keeps the pool for all selections of the call: auto (where there are several,
     /// and it fits), always, never
     #[arg(long, value_enum, default_value_t = ResidentArg::Auto)]
@@ -87,16 +79,6 @@ impl SelectArgs {
     /// # Errors
     /// Wrong usage: a strategy that is not there, a head that is missing.
     pub(crate) fn meant(self) -> Result<Batch> {
-        let machine = Machine {
-            memory: self.memory,
-            dry_run: self.dry_run,
-            fallback: self.fallback.clone(),
-            resident: match self.resident {
-                ResidentArg::Auto => Resident::Auto,
-                ResidentArg::Always => Resident::Always,
-                ResidentArg::Never => Resident::Never,
-            },
-        };
         let mut jobs: Vec<Job> = Vec::new();
         for question in self.question.meant()? {
             let named = |path: &PathBuf| self.question.named(path, &question);
@@ -114,6 +96,11 @@ impl SelectArgs {
             }
             jobs.push(job);
         }
+        let machine = self.machine.meant(match self.resident {
+            ResidentArg::Auto => Resident::Auto,
+            ResidentArg::Always => Resident::Always,
+            ResidentArg::Never => Resident::Never,
+        });
         Ok(Batch { jobs, machine })
     }
 }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use equipoise::core::strategies::{Ranking, Serving, scan_shard, shard_rows};
+use equipoise::core::memory::ScanShape;
+use equipoise::core::strategies::{Ranking, Serving, scan_shard, shard_memory, shard_rows};
 use equipoise::core::{Engine, Pool, Request};
 use equipoise::pool::{self, Candidates, Deepening, SharedQuestion};
 use serde::Serialize;
 
+use super::machine::{Machine, Need, Plan, Scans};
 use super::question::{Files, Question};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
@@ -23,6 +25,7 @@ pub(crate) struct Job {
     pub shards: usize,
     pub depth: Depth,
     pub out: PathBuf,
+    pub machine: Machine,
 }
 
 /// How many rows each list keeps.
@@ -42,7 +45,8 @@ pub(crate) struct Report {
     /// Nothing was written where nothing was asked of the shard.
     pub out: Option<PathBuf>,
     pub strategy: &'static str,
-    pub device: String,
+    /// Which scanned; none where nothing was asked.
+    pub device: Option<String>,
     pub shard: usize,
     pub shards: usize,
     pub first_row: usize,
@@ -51,20 +55,72 @@ pub(crate) struct Report {
     pub nonfinite_rows: Vec<usize>,
     pub settled: u64,
     pub retries: u64,
+    /// Why devices were given up for others.
+    pub fallbacks: Vec<String>,
+    /// What the scan was planned to take.
+    pub memory: Option<Plan>,
     pub seconds: f64,
 }
 
 /// Runs and prints.
 ///
 /// # Errors
-/// Whatever [`run`] says.
+/// Where a file cannot be read or does not fit, and whatever the scan says.
 pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
+    let started = Instant::now();
     check(job)?;
-    let engine = wish.resolve()?.engine(None)?;
-    let report = run(job, engine.as_ref(), console)?;
-    console.note(summary(&report));
+    let question = &job.question;
+    let strategy = question.strategy.name();
+    let pool = question.open(console)?;
+    let files = question.read(&pool, console)?;
+    let serving = job.ranking.serving(strategy, &files.request(question));
+    let serving = serving.map_err(|error| question.name_row(error, files.pool))?;
+    let shared = shared_question(job, &files, &serving)?;
+    let rows = shard_rows(files.pool.rows(), job.shard, job.shards);
+    let report = Report {
+        out: None,
+        strategy,
+        device: None,
+        shard: job.shard + 1,
+        shards: job.shards,
+        first_row: rows.start,
+        rows: rows.len(),
+        listed: 0,
+        nonfinite_rows: Vec::new(),
+        settled: 0,
+        retries: 0,
+        fallbacks: Vec::new(),
+        memory: None,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    let Some(depths) = depths(job, &serving, &shared)? else {
+        return print(&report, console);
+    };
+    let head = files.request(question).head_for(strategy)?;
+    let need = Need {
+        shape: ScanShape::of(head, files.pool)?,
+        bytes: shard_memory(head, &serving, &depths, rows.len()),
+    };
+    let scans = Scans {
+        pool: &pool,
+        needs: &[Some(need)],
+    };
+    let machine = &job.machine;
+    machine.with_engine(wish, scans, console, |engine, plan| {
+        let of = (&files, &serving, &depths[..]);
+        let mut report = Report {
+            memory: plan.cloned(),
+            ..scan(job, shared, of, engine, report, console)?
+        };
+        report.seconds = started.elapsed().as_secs_f64();
+        print(&report, console)
+    })
+}
+
+fn print(report: &Report, console: Console) -> Result<()> {
+    console.note(summary(report));
     match console.json {
-        true => console.report(&report, |_| String::new()),
+        true => console.report(report, |_| String::new()),
         false => Ok(()),
     }
 }
@@ -76,57 +132,46 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Scans and writes the candidates.
+/// Scans and writes the candidates; completes the report.
 ///
 /// # Errors
-/// Where a file cannot be read or does not fit, and whatever the scan says.
-fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
-    let started = Instant::now();
+/// Whatever the scan says, and where the candidates cannot be written.
+fn scan(
+    job: &Job,
+    shared: SharedQuestion,
+    (files, serving, depths): (&Files<'_>, &Serving, &[usize]),
+    engine: &dyn Engine,
+    report: Report,
+    console: Console,
+) -> Result<Report> {
     let question = &job.question;
-    let strategy = question.strategy.name();
-    let pool = question.open(console)?;
-    let files = question.read(&pool, console)?;
-    let name_row = |error| question.name_row(error, files.pool);
-    let request = files.request(question);
-    let serving = job.ranking.serving(strategy, &request).map_err(name_row)?;
-    let shared = shared_question(job, &files, &serving)?;
-    let rows = shard_rows(files.pool.rows(), job.shard, job.shards);
-    let mut report = Report {
-        out: None,
-        strategy,
-        device: engine.name().to_owned(),
-        shard: job.shard + 1,
-        shards: job.shards,
-        first_row: rows.start,
-        rows: rows.len(),
-        listed: 0,
-        nonfinite_rows: Vec::new(),
-        settled: 0,
-        retries: 0,
-        seconds: 0.0,
-    };
-    let Some(depths) = depths(job, &serving, &shared)? else {
-        report.seconds = started.elapsed().as_secs_f64();
-        return Ok(report);
-    };
-    let bar = console.bar(rows.len() as u64, "scanning");
+    let rows = report.first_row..report.first_row + report.rows;
+    let bar = console.bar(report.rows as u64, "scanning");
     let request = Request {
         progress: &|rows| bar.inc(rows),
-        ..request
+        ..files.request(question)
     };
-    let named = (strategy, job.ranking);
-    let scan = scan_shard(engine, named, &request, &serving, rows, &depths);
+    let named = (report.strategy, job.ranking);
+    let scan = scan_shard(engine, named, &request, serving, rows, depths);
     bar.finish_and_clear();
-    let scan = scan.map_err(name_row)?;
-    report.nonfinite_rows = scan.selection.nonfinite.clone();
-    report.settled = scan.selection.settled;
-    report.retries = scan.selection.retries;
-    report.listed = scan.lists.iter().map(|list| list.entries.len()).sum();
+    let scan = scan.map_err(|error| question.name_row(error, files.pool))?;
+    let selection = scan.selection.clone();
+    for why in &selection.fallbacks {
+        console.warn(format!("{why}: went on with another device"));
+    }
+    let listed = scan.lists.iter().map(|list| list.entries.len()).sum();
     let candidates = Candidates::new(shared, job.shard, scan, files.pool.ids());
     candidates.write(&job.out, question.force)?;
-    report.out = Some(job.out.clone());
-    report.seconds = started.elapsed().as_secs_f64();
-    Ok(report)
+    Ok(Report {
+        out: Some(job.out.clone()),
+        device: Some(engine.name().to_owned()),
+        listed,
+        nonfinite_rows: selection.nonfinite,
+        settled: selection.settled,
+        retries: selection.retries,
+        fallbacks: selection.fallbacks,
+        ..report
+    })
 }
 
 /// What the other shards must be asked, too.
@@ -179,7 +224,7 @@ fn summary(report: &Report) -> String {
         grouped(report.rows),
         report.first_row,
         report.strategy,
-        report.device,
+        report.device.as_deref().unwrap_or("no device"),
         report.seconds,
     );
     if !report.nonfinite_rows.is_empty() {

@@ -10,7 +10,9 @@ pub use base::Base;
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
 pub use serve::Serving;
-pub use shards::{Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_rows};
+pub use shards::{
+    Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_memory, shard_rows,
+};
 
 use crate::quota::ClassOrder;
 use crate::{Engine, Error, Head, LabelledRow, Pick, Pool, Result, RowSet};

@@ -6,7 +6,7 @@ use crate::{Error, Head, Request, Result};
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
 const CANDIDATES_PER_QUOTA: usize = 4;
-const SPARE: usize = 64;
+const SPARE: usize = 128;
 
 /// Where the classes want much of the pool, most of a list is taken when its class is served: for each
 /// row of a quota, this many more times the wanted share of the pool, up to [`MOST_SCARCE`]. Made pools

@@ -14,9 +14,10 @@ use super::base::{describe, fitting};
 use super::serve::{Serving, Source, serve};
 use super::{Request, Selection};
 use crate::definition::RowScore;
-use crate::lists::Entry;
+use crate::lists::{Entry, List};
 use crate::scan::Scan;
-use crate::{Engine, Error, Pick, Result};
+use crate::settle::Settler;
+use crate::{Engine, Error, Head, Pick, Result};
 
 /// What a strategy's picks are the smallest of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +133,7 @@ pub fn scan_shard(
     }
     let available = request.available.within(rows);
     let rows = available.len();
-    let depths = depths.iter().zip(serving.most());
-    let keep = fitting(depths.map(|(depth, most)| most.min(*depth)).collect(), rows);
+    let keep = kept(serving, depths, rows);
     let mut scan = Scan::new(engine, request, head)?;
     let mut lists = Vec::with_capacity(keep.len());
     match ranking {
@@ -165,6 +165,19 @@ pub fn scan_shard(
         lists,
         selection: scan.exact.selection,
     })
+}
+
+/// Bytes that [`scan_shard`] takes at most beside the engine, to such depths, of a shard of `rows` rows.
+pub fn shard_memory(head: &Head, serving: &Serving, depths: &[usize], rows: usize) -> u64 {
+    let keep = kept(serving, depths, rows);
+    let list = |keep: usize| List::bytes(keep) + (keep * size_of::<Listed>()) as u64;
+    keep.into_iter().map(list).sum::<u64>() + Settler::bytes(head)
+}
+
+/// How many rows each list keeps, of `rows` available rows.
+fn kept(serving: &Serving, depths: &[usize], rows: usize) -> Vec<usize> {
+    let depths = depths.iter().zip(serving.most());
+    fitting(depths.map(|(depth, most)| most.min(*depth)).collect(), rows)
 }
 
 /// A list that is too short.
