@@ -131,7 +131,10 @@ pub struct Precision {
 #[derive(Debug, Clone, Copy)]
 pub enum Question<'a> {
     /// Every row's statistics (kernel `row_statistics`).
-    RowStatistics,
+    RowStatistics {
+        /// Whether `gap`, `sum` and `moment` are wanted; if not, they are unspecified.
+        exponentials: bool,
+    },
     /// Every candidate with `lower < thresholds[class]` (C thresholds), and one [`ALL_CLASSES`]
     /// candidate for each row about which the bounds say nothing (kernel `class_candidates`).
     ClassCandidates {

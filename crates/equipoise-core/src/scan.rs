@@ -53,11 +53,12 @@ impl<'a> Scan<'a> {
         keep: usize,
     ) -> Result<(Vec<(Entry, Pick)>, bool)> {
         let mut list = List::new(keep);
+        let exponentials = score != RowScore::Mase;
         self.blocks(available, |exact, scorer, answer| match answer {
-            None => Ok(Asked::RowStatistics),
+            None => Ok(Asked::RowStatistics { exponentials }),
             Some(answer) => {
                 exact.add_statistics(score, scorer, answer, &mut list)?;
-                Ok(Asked::RowStatistics)
+                Ok(Asked::RowStatistics { exponentials })
             }
         })?;
         let mut picks = self.exact.row_picks(score, &list.entries)?;
@@ -214,14 +215,16 @@ fn open<'a>(
 
 /// What to ask of the next block.
 enum Asked {
-    RowStatistics,
+    RowStatistics { exponentials: bool },
     ClassCandidates { thresholds: Vec<f32> },
 }
 
 impl Asked {
     fn question(&self) -> Question<'_> {
         match self {
-            Asked::RowStatistics => Question::RowStatistics,
+            Asked::RowStatistics { exponentials } => Question::RowStatistics {
+                exponentials: *exponentials,
+            },
             Asked::ClassCandidates { thresholds } => Question::ClassCandidates { thresholds },
         }
     }

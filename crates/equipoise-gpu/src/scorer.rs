@@ -197,7 +197,8 @@ impl<'a> GpuScorer<'a> {
     ) -> (Option<usize>, u64) {
         let (context, kernels) = (&self.engine.context, &self.engine.kernels);
         match question {
-            Question::RowStatistics => {
+            // Exponentials cost a GPU next to nothing.
+            Question::RowStatistics { .. } => {
                 let bytes = u64::from(rows.rows) * size_of::<RowStatistics>() as u64;
                 let results = slot.results.at_least(context, bytes).clone();
                 for slice in &self.head.scales {

@@ -6,10 +6,10 @@ use crate::engine::{RowStatistics, UNREACHABLE};
 /// Beyond this the exponential is below 1e-34: taken as 0.
 const NEGLIGIBLE: f32 = 80.0;
 
-/// The statistics of a row whose argmax is `p`. `lower` is scratch memory of as many numbers as it has
-/// logits, `classes` of which are no padding.
+/// The statistics of a row whose argmax is `p`, those of a single class without `exponentials`. `lower` is
+/// scratch memory of as many numbers as it has logits.
 #[inline(always)]
-pub(crate) fn run(row: &Row<'_>, p: usize, classes: usize, lower: &mut [f32]) -> RowStatistics {
+pub(crate) fn run(row: &Row<'_>, p: usize, exponentials: bool, lower: &mut [f32]) -> RowStatistics {
     let found = row.lowers(p, lower);
     let verdict = row.judge(p, found, lower);
     let (predicted, runner_up, rival) = verdict.codes();
@@ -18,9 +18,9 @@ pub(crate) fn run(row: &Row<'_>, p: usize, classes: usize, lower: &mut [f32]) ->
         Verdict::Either { upper, .. } => (0.0, upper),
         Verdict::Nothing => (0.0, UNREACHABLE),
     };
-    let (gap, sum, moment) = match classes {
-        1 => (UNREACHABLE, 0.0, 0.0),
-        _ => spread(row.z, p, lower),
+    let (gap, sum, moment) = match exponentials {
+        false => (UNREACHABLE, 0.0, 0.0),
+        true => spread(row.z, p, lower),
     };
     RowStatistics {
         tolerance: row.tolerance,

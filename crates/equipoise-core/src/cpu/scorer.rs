@@ -144,7 +144,8 @@ impl Lines<'_> {
 
 /// Where what was asked of a part goes.
 enum Output<'a> {
-    Statistics(&'a mut [RowStatistics]),
+    /// With exponentials or without.
+    Statistics(&'a mut [RowStatistics], bool),
     Candidates(&'a mut Vec<Candidate>),
 }
 
@@ -217,12 +218,14 @@ impl CpuScorer<'_> {
             scales: &scales,
         };
         match out {
-            Output::Statistics(statistics) => {
+            Output::Statistics(statistics, exponentials) => {
                 for (index, out) in statistics.iter_mut().enumerate() {
                     match is_scored(tolerances[index]) {
                         true => {
-                            let (top, classes) = (tops[index], self.head.classes());
-                            *out = row_statistics::run(&row(index), top, classes, lower);
+                            // Those of a single class are known.
+                            let exponentials = exponentials && self.head.classes() > 1;
+                            *out =
+                                row_statistics::run(&row(index), tops[index], exponentials, lower);
                         }
                         false => out.tolerance = tolerances[index],
                     }
@@ -368,11 +371,11 @@ impl Scorer for CpuScorer<'_> {
         };
         answer.clear();
         let nonfinite: Vec<Vec<usize>> = match question {
-            Question::RowStatistics => {
+            Question::RowStatistics { exponentials } => {
                 let none = bytemuck::Zeroable::zeroed();
                 answer.statistics.resize(rows, none);
                 let outs = answer.statistics.par_chunks_mut(part_rows).enumerate();
-                outs.map(|(index, out)| part(index, Output::Statistics(out)))
+                outs.map(|(index, out)| part(index, Output::Statistics(out, exponentials)))
                     .collect()
             }
             Question::ClassCandidates { .. } => {

@@ -147,7 +147,7 @@ pub(crate) fn in_pool(answer: &Answer) -> impl Iterator<Item = Candidate> + '_ {
 }
 
 pub(crate) fn statistics(engine: &dyn Engine, case: &Case) -> Vec<RowStatistics> {
-    ask(engine, case, Question::RowStatistics).statistics
+    ask(engine, case, Question::RowStatistics { exponentials: true }).statistics
 }
 
 /// Candidates in order of row and class.

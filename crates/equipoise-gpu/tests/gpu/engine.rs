@@ -141,7 +141,11 @@ fn rows_without_an_answer_disturb_no_other() {
                 _ => assert!(of_row.is_empty(), "{of_row:?}"),
             }
         }
-        let answer = ask(engine, &case, Question::RowStatistics);
+        let answer = ask(
+            engine,
+            &case,
+            Question::RowStatistics { exponentials: true },
+        );
         assert_eq!(answer.nonfinite, [0, 3]);
         let tolerances: Vec<f32> = answer.statistics.iter().map(|row| row.tolerance).collect();
         assert_eq!((tolerances[0], tolerances[3]), (NONFINITE, NONFINITE));

@@ -100,7 +100,12 @@ impl Setting<'_> {
             Ok(())
         })?;
         let statistics = median(self.budget, true, || {
-            answer(&mut *scorer, rows, Question::RowStatistics).map(drop)
+            answer(
+                &mut *scorer,
+                rows,
+                Question::RowStatistics { exponentials: true },
+            )
+            .map(drop)
         })?;
         let candidates = median(self.budget, true, || {
             answer(&mut *scorer, rows, Question::ClassCandidates { thresholds }).map(drop)
