@@ -10,7 +10,7 @@ use equipoise_shaders::{
 use wgpu::{Buffer, BufferUsages, Features};
 
 use crate::device::Context;
-use crate::kernels::logits::Facts;
+use crate::facts::Facts;
 use crate::kernels::{Checks, Kernel, first_bytes};
 use crate::{Gpu, GpuError, Timer};
 

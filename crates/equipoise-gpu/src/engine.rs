@@ -5,9 +5,11 @@ use equipoise_core::{Engine, Head, Pool, Scorer};
 use equipoise_shaders::{ALL, Shader};
 
 use crate::device::Context;
+use crate::facts::Facts;
 use crate::head::HeadBuffers;
+use crate::kernel_times::TimedBlock;
 use crate::kernels::Kernels;
-use crate::kernels::logits::{Facts, LogitBound, LogitsChoice, Path, Request, Storage};
+use crate::kernels::logits::{LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::plan::{Plan, Sizes};
 use crate::resident::Part;
 use crate::scorer::GpuScorer;
@@ -20,6 +22,9 @@ const WIDEST: LogitBound = LogitBound {
     gamma: 2e-4,
     flushed: f64::INFINITY,
 };
+
+/// Most rows on which variants of the row kernels are timed.
+const MEASURED_ROWS: usize = 2048;
 
 /// The engine of one device, its kernels compiled. Scorers hold the memory.
 #[derive(Debug)]
@@ -174,7 +179,14 @@ impl GpuEngine {
             Ok((plan, path, buffers))
         });
         let (plan, path, buffers) = made.map_err(|error| error.on(&self.name))?;
-        let scorer = GpuScorer::new(self, head, pool, plan, path, buffers, resident);
+        let rows = self.kernels.rows.fastest(head.classes(), |variants| {
+            // Without measurements the scan goes on, and a device that fails will say so.
+            let values = pool.chunk(0, plan.max_rows.min(MEASURED_ROWS)).ok()?.values;
+            let timed = TimedBlock::new(self, head, values, &plan, (&path, &buffers)).ok()?;
+            let seconds = variants.iter().map(|kernels| timed.seconds(kernels));
+            seconds.collect::<Result<_, _>>().ok()
+        });
+        let scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, resident);
         Ok(Box::new(scorer))
     }
 

@@ -4,18 +4,19 @@
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use equipoise_core::engine::{LogitError, RowStatistics, Tolerance};
+use equipoise_core::engine::{ACCEPT_NONE, LogitError, RowStatistics, Tolerance};
 use equipoise_core::memory::ScanShape;
 use equipoise_core::{Head, Values as HostValues};
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 use crate::block::bytes_of_values;
 use crate::head::HeadBuffers;
-use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
-use crate::kernels::logits::Arguments;
+use crate::kernels::logits::{Arguments, Path};
 use crate::kernels::row_statistics::Rows;
+use crate::kernels::{Storage, Values};
 use crate::plan::Plan;
+use crate::row_variants::RowKernels;
 use crate::{GpuEngine, GpuError, Timer};
 
 /// Device time that one measurement is to last.
@@ -32,6 +33,8 @@ const LEAST: usize = 3;
 pub struct KernelTime {
     /// The kernel's name.
     pub kernel: &'static str,
+    /// Its variant; empty where there is one.
+    pub variant: &'static str,
     /// Median seconds of one run.
     pub seconds: f64,
     /// Runs in all.
@@ -41,12 +44,16 @@ pub struct KernelTime {
 }
 
 /// A block on the device, with everything that row kernels read and write.
-struct Block<'a> {
+pub(crate) struct TimedBlock<'a> {
     engine: &'a GpuEngine,
     timer: Timer,
-    head: HeadBuffers,
+    head: &'a HeadBuffers,
+    classes: u32,
     capacity: usize,
     tolerance: Tolerance,
+    rows: u32,
+    dim: u32,
+    storage: Storage,
     values: Buffer,
     norms: Buffer,
     logits: Buffer,
@@ -57,10 +64,10 @@ struct Block<'a> {
 }
 
 impl GpuEngine {
-    /// Times `row_norms`, `row_statistics` and `class_candidates` on the first rows of `values`, (rows, M)
-    /// row-major, as many as a block holds, each for about `budget`. `thresholds` are those of
-    /// [`equipoise_core::Question::ClassCandidates`], C of them: on them depends how much the last one
-    /// writes.
+    /// Times `row_norms`, and every variant of `row_statistics` and `class_candidates`, on the first rows of
+    /// `values`, (rows, M) row-major, as many as a block holds, each for about `budget`. `thresholds` are
+    /// those of [`equipoise_core::Question::ClassCandidates`], C of them: on them depends how much the last
+    /// one writes.
     ///
     /// # Errors
     /// [`GpuError::TooLarge`] where the head does not fit the device, [`GpuError::OutOfMemory`] and
@@ -82,82 +89,121 @@ impl GpuEngine {
         let plan = Plan::new(shape, &self.sizes)?;
         let rows = plan.max_rows.min(values.len() / dim);
         let values = values.slice(0..rows * dim);
-        let (bytes, storage) = bytes_of_values(values);
+        let (_, storage) = bytes_of_values(values);
         let path = self.path(head, storage, plan.max_rows)?;
+        let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
+        let block = TimedBlock::new(self, head, values, &plan, (&path, &buffers))?;
+        self.context.guarded(|| {
+            let thresholds = cast_slice(thresholds);
+            self.context.write(&block.thresholds, thresholds);
+            Ok(())
+        })?;
+        let norms = block.time(("row_norms", ""), budget, |encoder| {
+            block.row_norms(encoder)
+        })?;
+        let mut times = vec![norms];
+        for kernels in self.kernels.rows.all() {
+            let variant = kernels.variant;
+            times.push(block.time(("row_statistics", variant), budget, |encoder| {
+                block.row_statistics(kernels, encoder);
+            })?);
+            times.push(
+                block.time(("class_candidates", variant), budget, |encoder| {
+                    block.class_candidates(kernels, encoder);
+                })?,
+            );
+        }
+        Ok(times)
+    }
+}
+
+impl<'a> TimedBlock<'a> {
+    /// Sends `values`, (rows, M), no more rows than a block of `plan` holds, and makes what the row kernels
+    /// read of them. No candidate is below the thresholds.
+    pub(crate) fn new(
+        engine: &'a GpuEngine,
+        head: &Head,
+        values: HostValues<'_>,
+        plan: &Plan,
+        (path, buffers): (&Path, &'a HeadBuffers),
+    ) -> Result<Self, GpuError> {
+        let context = &engine.context;
+        let (bytes, storage) = bytes_of_values(values);
+        let (dim, classes) = (head.dim(), head.classes());
+        let rows = values.len() / dim;
         let bound = path.bound(dim);
         let error = LogitError {
             gamma: bound.gamma,
             flushed: bound.flushed,
         };
-        let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
-        let tolerance = Tolerance::new(head, error);
-        let block = self.context.guarded(|| {
-            let block = Block::new(self, &plan, buffers, tolerance, rows, head.classes(), bytes);
-            self.context.write(&block.values, bytes);
-            self.context
-                .write(&block.thresholds, cast_slice(thresholds));
-            Ok(block)
-        })?;
-        let placed = Values {
-            rows: rows as u32,
-            dim: dim as u32,
-            storage,
-            buffer: &block.values,
-            offset: 0,
-        };
-        // What the row kernels read.
-        block.timer.time(|encoder| {
-            for weights in &block.head.head {
-                let arguments = Arguments {
-                    values: placed,
-                    classes: head.classes() as u32,
-                    logits: &block.logits,
-                };
-                path.record(&self.context, encoder, weights, arguments);
-            }
-            block.row_norms(placed, encoder);
-            Ok(())
-        })?;
-        block.times(placed, head.classes() as u32, budget)
-    }
-}
-
-impl<'a> Block<'a> {
-    fn new(
-        engine: &'a GpuEngine,
-        plan: &Plan,
-        head: HeadBuffers,
-        tolerance: Tolerance,
-        rows: usize,
-        classes: usize,
-        values: &[u8],
-    ) -> Self {
-        let context = &engine.context;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         let buffer = |label, bytes: usize| context.buffer(label, bytes as u64, usage);
         let capacity = plan.capacity.min(rows * classes);
-        let available = buffer("timed available rows", rows.div_ceil(32) * 4);
-        context.write(&available, &vec![0xff; rows.div_ceil(32) * 4]);
-        Self {
-            engine,
-            timer: Timer::of(context),
-            head,
-            capacity,
-            tolerance,
-            values: buffer("timed embeddings", values.len()),
-            norms: buffer("timed norms", rows * 4),
-            logits: buffer("timed logits", rows * classes * 4),
-            available,
-            thresholds: buffer("timed thresholds", classes * 4),
-            statistics: buffer("timed statistics", rows * size_of::<RowStatistics>()),
-            found: buffer("timed candidates", list_bytes(capacity) as usize),
+        let block = context.guarded(|| {
+            let block = Self {
+                engine,
+                timer: Timer::of(context),
+                head: buffers,
+                classes: classes as u32,
+                capacity,
+                tolerance: Tolerance::new(head, error),
+                rows: rows as u32,
+                dim: dim as u32,
+                storage,
+                values: buffer("timed embeddings", bytes.len()),
+                norms: buffer("timed norms", rows * 4),
+                logits: buffer("timed logits", rows * classes * 4),
+                available: buffer("timed available rows", rows.div_ceil(32) * 4),
+                thresholds: buffer("timed thresholds", classes * 4),
+                statistics: buffer("timed statistics", rows * size_of::<RowStatistics>()),
+                found: buffer("timed candidates", list_bytes(capacity) as usize),
+            };
+            context.write(&block.values, bytes);
+            context.write(&block.available, &vec![0xff; rows.div_ceil(32) * 4]);
+            context.write(&block.thresholds, cast_slice(&vec![ACCEPT_NONE; classes]));
+            Ok(block)
+        })?;
+        block.timer.time(|encoder| {
+            for weights in &block.head.head {
+                let arguments = Arguments {
+                    values: block.values(),
+                    classes: block.classes,
+                    logits: &block.logits,
+                };
+                path.record(context, encoder, weights, arguments);
+            }
+            block.row_norms(encoder);
+            Ok(())
+        })?;
+        Ok(block)
+    }
+
+    /// Seconds that the row kernels take together, the least of a few measurements.
+    pub(crate) fn seconds(&self, kernels: &RowKernels) -> Result<f64, GpuError> {
+        let record = |encoder: &mut CommandEncoder| {
+            self.row_statistics(kernels, encoder);
+            self.class_candidates(kernels, encoder);
+        };
+        let runs = self.runs(record)?;
+        (0..LEAST).try_fold(f64::INFINITY, |least, _| {
+            Ok(least.min(self.run(runs, record)?))
+        })
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values {
+            rows: self.rows,
+            dim: self.dim,
+            storage: self.storage,
+            buffer: &self.values,
+            offset: 0,
         }
     }
 
-    fn rows(&self, (rows, classes): (u32, u32)) -> Rows<'_> {
+    fn rows(&self) -> Rows<'_> {
         Rows {
-            rows,
-            classes,
+            rows: self.rows,
+            classes: self.classes,
             groups: self.engine.sizes.groups,
             tolerance: self.tolerance,
             logits: &self.logits,
@@ -167,21 +213,21 @@ impl<'a> Block<'a> {
         }
     }
 
-    fn row_norms(&self, values: Values<'_>, encoder: &mut CommandEncoder) {
+    fn row_norms(&self, encoder: &mut CommandEncoder) {
         let (context, groups) = (&self.engine.context, self.engine.sizes.groups);
         let kernel = &self.engine.kernels.row_norms;
-        kernel.record(context, encoder, values, groups, &self.norms);
+        kernel.record(context, encoder, self.values(), groups, &self.norms);
     }
 
-    fn row_statistics(&self, shape: (u32, u32), encoder: &mut CommandEncoder) {
-        let (context, kernel) = (&self.engine.context, &self.engine.kernels.row_statistics);
+    fn row_statistics(&self, kernels: &RowKernels, encoder: &mut CommandEncoder) {
+        let (context, kernel) = (&self.engine.context, &kernels.row_statistics);
         for slice in &self.head.scales {
-            kernel.record(context, encoder, slice, self.rows(shape), &self.statistics);
+            kernel.record(context, encoder, slice, self.rows(), &self.statistics);
         }
     }
 
-    fn class_candidates(&self, shape: (u32, u32), encoder: &mut CommandEncoder) {
-        let (context, kernel) = (&self.engine.context, &self.engine.kernels.class_candidates);
+    fn class_candidates(&self, kernels: &RowKernels, encoder: &mut CommandEncoder) {
+        let (context, kernel) = (&self.engine.context, &kernels.class_candidates);
         encoder.clear_buffer(&self.found, 0, Some(4));
         let lists = Lists {
             thresholds: &self.thresholds,
@@ -189,59 +235,46 @@ impl<'a> Block<'a> {
             capacity: self.capacity as u32,
         };
         for slice in &self.head.scales {
-            kernel.record(context, encoder, slice, self.rows(shape), lists);
+            kernel.record(context, encoder, slice, self.rows(), lists);
         }
     }
 
-    fn times(
-        &self,
-        values: Values<'_>,
-        classes: u32,
-        budget: Duration,
-    ) -> Result<Vec<KernelTime>, GpuError> {
-        let (shape, rows) = ((values.rows, classes), values.rows as usize);
-        Ok(vec![
-            self.time("row_norms", budget, rows, |encoder| {
-                self.row_norms(values, encoder);
-            })?,
-            self.time("row_statistics", budget, rows, |encoder| {
-                self.row_statistics(shape, encoder);
-            })?,
-            self.time("class_candidates", budget, rows, |encoder| {
-                self.class_candidates(shape, encoder);
-            })?,
-        ])
+    /// Seconds of one of `runs` runs.
+    fn run(&self, runs: u32, record: impl Fn(&mut CommandEncoder)) -> Result<f64, GpuError> {
+        let time = self.timer.time(|encoder| {
+            (0..runs).for_each(|_| record(encoder));
+            Ok(())
+        });
+        time.map(|time| time.as_secs_f64() / f64::from(runs))
+    }
+
+    /// How many runs last long enough to be measured.
+    fn runs(&self, record: impl Fn(&mut CommandEncoder)) -> Result<u32, GpuError> {
+        // The first wakes the device up.
+        self.run(1, &record)?;
+        let runs = (LASTING.as_secs_f64() / self.run(1, &record)?).ceil();
+        Ok(runs.clamp(1.0, MOST_RUNS.into()) as u32)
     }
 
     /// The median of measurements of what `record` records.
     fn time(
         &self,
-        kernel: &'static str,
+        (kernel, variant): (&'static str, &'static str),
         budget: Duration,
-        rows: usize,
         record: impl Fn(&mut CommandEncoder),
     ) -> Result<KernelTime, GpuError> {
-        let run = |runs: u32| {
-            let time = self.timer.time(|encoder| {
-                (0..runs).for_each(|_| record(encoder));
-                Ok(())
-            });
-            time.map(|time| time.as_secs_f64() / f64::from(runs))
-        };
-        // The first wakes the device up.
-        run(1)?;
-        let runs = (LASTING.as_secs_f64() / run(1)?).ceil();
-        let runs = runs.clamp(1.0, MOST_RUNS.into()) as u32;
+        let runs = self.runs(&record)?;
         let (start, mut times) = (Instant::now(), Vec::new());
         while times.len() < LEAST || start.elapsed() < budget {
-            times.push(run(runs)?);
+            times.push(self.run(runs, &record)?);
         }
         times.sort_by(f64::total_cmp);
         Ok(KernelTime {
             kernel,
+            variant,
             seconds: times[times.len() / 2],
             runs: times.len() * runs as usize,
-            rows,
+            rows: self.rows as usize,
         })
     }
 }
@@ -265,10 +298,33 @@ mod tests {
             Duration::from_millis(1),
         );
         let times = times.expect("times");
-        let names: Vec<_> = times.iter().map(|time| time.kernel).collect();
-        assert_eq!(names, ["row_norms", "row_statistics", "class_candidates"]);
+        let names: Vec<_> = times
+            .iter()
+            .map(|time| (time.kernel, time.variant))
+            .collect();
+        let variants = engine.kernels.rows.all().iter().flat_map(|rows| {
+            ["row_statistics", "class_candidates"].map(|kernel| (kernel, rows.variant))
+        });
+        let expected: Vec<_> = [("row_norms", "")].into_iter().chain(variants).collect();
+        assert_eq!(names, expected);
         for time in times {
             assert!(time.seconds > 0.0 && time.runs >= LEAST && time.rows == 100);
+        }
+        let shape = ScanShape {
+            rows: 100,
+            dim: 2,
+            classes: 2,
+            width: 4,
+        };
+        let plan = Plan::new(shape, &engine.sizes).expect("a plan");
+        let path = engine.path(&head, Storage::F32, 100).expect("a path");
+        let buffers = HeadBuffers::new(&engine.context, &head, &plan, &path).expect("buffers");
+        let values = HostValues::F32(&values);
+        let block = TimedBlock::new(&engine, &head, values, &plan, (&path, &buffers));
+        let block = block.expect("a block");
+        for kernels in engine.kernels.rows.all() {
+            let seconds = block.seconds(kernels).expect("seconds");
+            assert!(seconds > 0.0);
         }
     }
 }

@@ -7,14 +7,17 @@
 mod adapter;
 mod block;
 mod ceilings;
+mod choices;
 mod device;
 mod engine;
 mod error;
+mod facts;
 mod head;
 mod kernel_times;
 mod kernels;
 mod plan;
 mod resident;
+mod row_variants;
 mod scorer;
 mod timer;
 mod upload;

@@ -19,6 +19,7 @@ use crate::kernels::logits::{Arguments, Path};
 use crate::kernels::row_statistics::Rows;
 use crate::plan::Plan;
 use crate::resident::{Part, find};
+use crate::row_variants::RowKernels;
 use crate::{GpuEngine, GpuError};
 
 /// Blocks in flight: one is sent, one is scored, one's answer is used.
@@ -39,6 +40,7 @@ pub(crate) struct GpuScorer<'a> {
     plan: Plan,
     /// How logits are computed.
     path: Path,
+    kernels: &'a RowKernels,
     head: HeadBuffers,
     /// The pool's parts on the device; without them it is streamed.
     resident: Option<&'a [Part]>,
@@ -67,7 +69,7 @@ impl<'a> GpuScorer<'a> {
         head: &Head,
         pool: &'a dyn Pool,
         plan: Plan,
-        path: Path,
+        (path, kernels): (Path, &'a RowKernels),
         buffers: HeadBuffers,
         resident: Option<&'a [Part]>,
     ) -> Self {
@@ -86,6 +88,7 @@ impl<'a> GpuScorer<'a> {
             ),
             plan,
             path,
+            kernels,
             head: buffers,
             resident,
             logits: Growing::storage("logits"),
@@ -195,7 +198,7 @@ impl<'a> GpuScorer<'a> {
         rows: Rows<'_>,
         question: Question<'_>,
     ) -> (Option<usize>, u64) {
-        let (context, kernels) = (&self.engine.context, &self.engine.kernels);
+        let (context, kernels) = (&self.engine.context, self.kernels);
         match question {
             // Exponentials cost a GPU next to nothing.
             Question::RowStatistics { .. } => {

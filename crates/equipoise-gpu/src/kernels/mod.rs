@@ -9,7 +9,10 @@ use equipoise_shaders::Shader;
 use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
 
 use crate::GpuError;
+use crate::choices::Cache;
 use crate::device::Context;
+use crate::facts::Facts;
+use crate::row_variants::RowVariants;
 pub(crate) use logits::Storage;
 
 /// The shaders' sentinels are the engine's.
@@ -35,38 +38,25 @@ const _: () = {
 pub(crate) struct Kernels {
     pub(crate) logits: logits::Logits,
     pub(crate) row_norms: row_norms::RowNorms,
-    pub(crate) row_statistics: row_statistics::RowStatistics,
-    pub(crate) class_candidates: class_candidates::ClassCandidates,
+    pub(crate) rows: RowVariants,
 }
 
 impl Kernels {
     pub(crate) fn new(
         context: &Context,
-        facts: logits::Facts,
+        facts: Facts,
         choice: &logits::LogitsChoice,
     ) -> Result<Self, GpuError> {
-        let subgroups = use_subgroups(&facts);
-        let logits = logits::Logits::new(context, facts, choice, logits::Cache::of_user())?;
+        let cache = Cache::of_user();
+        let logits = logits::Logits::new(context, facts.clone(), choice, cache.clone())?;
         context.guarded(|| {
             Ok(Self {
                 logits,
                 row_norms: row_norms::RowNorms::new(context),
-                row_statistics: row_statistics::RowStatistics::new(context, subgroups),
-                class_candidates: class_candidates::ClassCandidates::new(context, subgroups),
+                rows: RowVariants::new(context, facts, cache),
             })
         })
     }
-}
-
-/// Environment variable that, set to `0`, has the row kernels do without subgroups.
-const SUBGROUPS: &str = "EQUIPOISE_SUBGROUPS";
-
-/// Whether the row kernels join lanes by subgroups: where the device has them, of 4 lanes at least, and
-/// nobody objects.
-fn use_subgroups(facts: &logits::Facts) -> bool {
-    facts.features.contains(wgpu::Features::SUBGROUP)
-        && facts.least_subgroup >= 4
-        && std::env::var(SUBGROUPS).map_or(true, |value| value != "0")
 }
 
 /// Which checks a shader is compiled with.

@@ -125,18 +125,20 @@ impl Setting<'_> {
             Dtype::F16 => Storage::F16,
         };
         let mut rows = self.variants(gpu, storage, block)?;
-        let values = self.pool.chunk(0, block)?.values;
+        let (values, dtype) = (
+            self.pool.chunk(0, block)?.values,
+            self.shape.dtype.to_string(),
+        );
         for time in engine.time_row_kernels(self.head, values, thresholds, self.budget)? {
             let timing = Timing {
                 seconds: time.seconds,
                 runs: time.runs,
             };
-            rows.push(self.row(
-                time.kernel,
-                &self.shape.dtype.to_string(),
-                time.rows,
-                timing,
-            ));
+            let variant = match time.variant {
+                "" => &dtype[..],
+                variant => variant,
+            };
+            rows.push(self.row(time.kernel, variant, time.rows, timing));
         }
         Ok(rows)
     }

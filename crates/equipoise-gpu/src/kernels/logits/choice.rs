@@ -10,12 +10,12 @@ use std::sync::{Mutex, OnceLock};
 use equipoise_core::Head;
 
 use super::bound::LogitBound;
-use super::cache::Cache;
-use super::facts::Facts;
 use super::measure::{Measured, fastest, measure};
 use super::variants::{Storage, VARIANTS, Variant};
 use super::{Path, trial};
+use crate::choices::Cache;
 use crate::device::Context;
+use crate::facts::Facts;
 use crate::{Gpu, GpuError};
 
 /// Environment variable that names a variant.
@@ -132,7 +132,7 @@ impl Logits {
             .measuring
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let key = self.facts.key(request);
+        let key = key(&self.facts, request);
         let known = self.cache.get(&key);
         let known = known.and_then(|name| variant_named(&name).ok());
         if let Some(variant) = known.filter(|variant| self.unfit(variant, request).is_none()) {
@@ -174,6 +174,20 @@ impl Logits {
         });
         made.clone()
     }
+}
+
+/// The class of requests that share a choice: sizes up to the same powers of two.
+fn key(facts: &Facts, request: Request<'_>) -> String {
+    let class = |size: usize| size.next_power_of_two();
+    format!(
+        "{} | {:?} | rows {} dim {} classes {} | within {}",
+        facts.identity(),
+        request.storage,
+        class(request.rows),
+        class(request.head.dim()),
+        class(request.head.classes()),
+        request.most,
+    )
 }
 
 /// The variant called `name`.

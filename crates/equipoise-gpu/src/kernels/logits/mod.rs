@@ -5,9 +5,7 @@
 //! records the product and says how far it may be off (see `variants.rs`).
 
 mod bound;
-mod cache;
 mod choice;
-mod facts;
 mod measure;
 mod split;
 #[cfg(test)]
@@ -29,9 +27,7 @@ pub use choice::{LogitsChoice, Trial, logits_variants, measure_logits, try_logit
 pub use measure::Measured;
 pub use variants::Storage;
 
-pub(crate) use cache::Cache;
 pub(crate) use choice::{Logits, Request};
-pub(crate) use facts::Facts;
 pub(crate) use variants::LEAST_TILE;
 pub(crate) use weights::Weights;
 

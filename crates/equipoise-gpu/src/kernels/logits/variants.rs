@@ -9,8 +9,8 @@ use equipoise_shaders::{
 use wgpu::Features;
 
 use super::bound::LogitBound;
-use super::facts::Facts;
 use super::{bound, split};
+use crate::facts::Facts;
 
 /// How embeddings are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,10 +4,11 @@ use equipoise_core::Head;
 
 use super::{facts, head};
 use crate::GpuError;
+use crate::choices::Cache;
 use crate::kernels::logits::choice::{Logits, LogitsChoice, Request};
 use crate::kernels::logits::measure::fastest;
 use crate::kernels::logits::variants::VARIANTS;
-use crate::kernels::logits::{Cache, LogitBound, Storage};
+use crate::kernels::logits::{LogitBound, Storage};
 
 fn request(head: &Head) -> Request<'_> {
     Request {
@@ -73,7 +74,7 @@ fn a_software_adapter_takes_the_first_unmeasured() {
 fn the_fastest_is_measured_once_and_remembered() {
     let head = head(3, 5, 1.0);
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("deep").join("logits.json");
+    let file = folder.path().join("deep").join("kernels.json");
     let auto = || logits(LogitsChoice::Auto, Cache::at(file.clone()), false);
     let first = auto().and_then(|logits| logits.path(request(&head)));
     let first = first.expect("a path").variant.name;

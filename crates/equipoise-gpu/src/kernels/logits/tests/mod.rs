@@ -12,6 +12,7 @@ use half::f16;
 use super::trial::{largest_error, random};
 use super::variants::VARIANTS;
 use super::*;
+use crate::facts::Facts;
 use crate::{DeviceChoice, Gpu};
 
 fn context() -> Context {

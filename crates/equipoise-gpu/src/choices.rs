@@ -24,15 +24,15 @@ struct Contents {
     version: u32,
     /// Of the shaders that were measured.
     shaders: u64,
-    /// Class of requests, and the variant chosen.
+    /// Device and class of requests, and the variant chosen.
     choices: BTreeMap<String, String>,
 }
 
 impl Contents {
     fn empty() -> Self {
         let mut hasher = DefaultHasher::new();
-        let logits = ALL.iter().filter(|shader| shader.kernel == "logits");
-        logits.for_each(|shader| shader.source.hash(&mut hasher));
+        ALL.iter()
+            .for_each(|shader| shader.source.hash(&mut hasher));
         Self {
             version: VERSION,
             shaders: hasher.finish(),
@@ -52,32 +52,32 @@ impl Contents {
 }
 
 impl Cache {
-    /// That of the user: `equipoise/logits.json` in `XDG_CACHE_HOME` or what the platform has.
+    /// That of the user: `equipoise/kernels.json` in `XDG_CACHE_HOME` or what the platform has.
     pub(crate) fn of_user() -> Self {
         let folder = etcetera::choose_base_strategy().ok();
         Self {
-            file: folder.map(|folder| folder.cache_dir().join("equipoise").join("logits.json")),
+            file: folder.map(|folder| folder.cache_dir().join("equipoise").join("kernels.json")),
         }
     }
 
     /// One that remembers nothing.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { file: None }
     }
 
     #[cfg(test)]
-    pub(super) fn at(file: PathBuf) -> Self {
+    pub(crate) fn at(file: PathBuf) -> Self {
         Self { file: Some(file) }
     }
 
     /// The variant chosen for `key`.
-    pub(super) fn get(&self, key: &str) -> Option<String> {
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
         let contents = Contents::read(self.file.as_ref()?);
         contents.choices.get(key).cloned()
     }
 
     /// Remembers a choice.
-    pub(super) fn put(&self, key: &str, variant: &str) {
+    pub(crate) fn put(&self, key: &str, variant: &str) {
         // Without a file, the next process measures again.
         let _ = self.written(key, variant);
     }

@@ -2,8 +2,6 @@
 
 use wgpu::{Backend, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features};
 
-use super::choice::Request;
-
 /// What there is to know of an open device.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
@@ -66,17 +64,8 @@ impl Facts {
         })
     }
 
-    /// The class of requests that share a choice: sizes up to the same powers of two.
-    pub(super) fn key(&self, request: Request<'_>) -> String {
-        let class = |size: usize| size.next_power_of_two();
-        format!(
-            "{} | {:?} | rows {} dim {} classes {} | within {}",
-            self.identity,
-            request.storage,
-            class(request.rows),
-            class(request.head.dim()),
-            class(request.head.classes()),
-            request.most,
-        )
+    /// Adapter, driver and backend: what choices are remembered for.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
     }
 }

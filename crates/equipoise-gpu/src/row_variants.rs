@@ -1,0 +1,152 @@
+//! The row kernels' variants, and which is taken.
+//!
+//! Lanes that share a row join what they found through workgroup memory (`plain`), or by subgroups, where
+//! the device has them, of 4 lanes at least. `EQUIPOISE_SUBGROUPS` decides: `0` means plain, `1` subgroups.
+//! Otherwise both are timed once on rows at hand, and the faster is remembered in the user's cache, by
+//! adapter, driver and number of classes. A software adapter is not measured: it takes subgroups.
+
+use std::sync::Mutex;
+
+use wgpu::Features;
+
+use crate::choices::Cache;
+use crate::device::Context;
+use crate::facts::Facts;
+use crate::kernels::class_candidates::ClassCandidates;
+use crate::kernels::row_statistics::RowStatistics;
+
+/// Environment variable that decides.
+const VARIABLE: &str = "EQUIPOISE_SUBGROUPS";
+
+/// Fewest lanes of a subgroup that are worth it.
+const LEAST_SUBGROUP: u32 = 4;
+
+/// The row kernels in one variant, compiled.
+#[derive(Debug)]
+pub(crate) struct RowKernels {
+    /// As that of the shaders.
+    pub(crate) variant: &'static str,
+    pub(crate) row_statistics: RowStatistics,
+    pub(crate) class_candidates: ClassCandidates,
+}
+
+impl RowKernels {
+    fn new(context: &Context, subgroups: bool) -> Self {
+        Self {
+            variant: if subgroups { "subgroup" } else { "plain" },
+            row_statistics: RowStatistics::new(context, subgroups),
+            class_candidates: ClassCandidates::new(context, subgroups),
+        }
+    }
+}
+
+/// Those of one device.
+#[derive(Debug)]
+pub(crate) struct RowVariants {
+    /// At least one; subgroups come last.
+    all: Vec<RowKernels>,
+    facts: Facts,
+    cache: Cache,
+    /// Held while measuring, so that measurements do not disturb each other.
+    measuring: Mutex<()>,
+}
+
+impl RowVariants {
+    /// Those that the device can run, and the environment allows.
+    pub(crate) fn new(context: &Context, facts: Facts, cache: Cache) -> Self {
+        let wish = std::env::var(VARIABLE).unwrap_or_default();
+        let able =
+            facts.features.contains(Features::SUBGROUP) && facts.least_subgroup >= LEAST_SUBGROUP;
+        let subgroups: &[bool] = match (able, wish.as_str()) {
+            (false, _) | (true, "0") => &[false],
+            (true, "1") => &[true],
+            (true, _) => &[false, true],
+        };
+        let all = subgroups.iter();
+        Self {
+            all: all.map(|with| RowKernels::new(context, *with)).collect(),
+            facts,
+            cache,
+            measuring: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn all(&self) -> &[RowKernels] {
+        &self.all
+    }
+
+    /// The variant for `classes` classes. `measure` is asked for the seconds of each, where nobody knows;
+    /// if it cannot tell, the first is taken.
+    pub(crate) fn fastest(
+        &self,
+        classes: usize,
+        measure: impl FnOnce(&[RowKernels]) -> Option<Vec<f64>>,
+    ) -> &RowKernels {
+        let last = self.all.len() - 1;
+        if last == 0 || self.facts.software {
+            return &self.all[last];
+        }
+        let alone = self.measuring.lock();
+        let _alone = alone.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let key = format!(
+            "{} | row kernels | classes {}",
+            self.facts.identity(),
+            classes.next_power_of_two()
+        );
+        let known = self.cache.get(&key);
+        let known = known.and_then(|name| self.all.iter().find(|found| found.variant == name));
+        if let Some(known) = known {
+            return known;
+        }
+        let Some(seconds) = measure(&self.all) else {
+            return &self.all[0];
+        };
+        let timed = self.all.iter().zip(seconds);
+        let best = timed.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        let best = best.map_or(&self.all[0], |(best, _)| best);
+        self.cache.put(&key, best.variant);
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeviceChoice, Gpu};
+
+    #[test]
+    #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+    fn the_faster_is_measured_once_and_remembered() {
+        let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
+        let mut facts = Facts::of(&gpu.adapter, &gpu.device);
+        facts.software = false;
+        let context = Context {
+            device: gpu.device,
+            queue: gpu.queue,
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let variants = || RowVariants {
+            all: vec![
+                RowKernels::new(&context, false),
+                RowKernels {
+                    variant: "subgroup",
+                    ..RowKernels::new(&context, false)
+                },
+            ],
+            facts: facts.clone(),
+            cache: Cache::at(folder.path().join("kernels.json")),
+            measuring: Mutex::new(()),
+        };
+        let unknown = variants().fastest(100, |_| None).variant;
+        assert_eq!(unknown, "plain");
+        let measured = variants().fastest(100, |_| Some(vec![2.0, 1.0])).variant;
+        assert_eq!(measured, "subgroup");
+        // As many classes, to the same power of two; then others.
+        let known = variants()
+            .fastest(128, |_| panic!("measured twice"))
+            .variant;
+        assert_eq!(known, "subgroup");
+        let other = variants().fastest(129, |_| Some(vec![1.0, 2.0])).variant;
+        assert_eq!(other, "plain");
+    }
+}
