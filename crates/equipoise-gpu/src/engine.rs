@@ -12,6 +12,7 @@ use crate::kernels::Kernels;
 use crate::kernels::logits::{LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::plan::{Plan, Sizes};
 use crate::resident::Part;
+use crate::row_variants::RowsChoice;
 use crate::scorer::GpuScorer;
 use crate::{Gpu, GpuError};
 
@@ -45,14 +46,28 @@ impl GpuEngine {
         Self::from_device(gpu.adapter, gpu.device, gpu.queue)
     }
 
-    /// An engine on an open adapter whose logits `choice` chooses, whatever the environment says.
+    /// An engine on an open adapter whose kernels are of the variants chosen, whatever the environment
+    /// says.
     ///
     /// # Errors
     /// As [`GpuEngine::new`]; [`GpuError::UnknownLogits`] where no variant has the name chosen.
     /// Whether the device can run it shows when a head is known.
-    pub fn with_logits(gpu: Gpu, choice: &LogitsChoice) -> Result<Self, GpuError> {
+    pub fn with_variants(
+        gpu: Gpu,
+        logits: &LogitsChoice,
+        rows: RowsChoice,
+    ) -> Result<Self, GpuError> {
         let sizes = Sizes::of(&gpu.device.limits());
-        Self::made(gpu.adapter, gpu.device, gpu.queue, sizes, choice)
+        Self::made(gpu.adapter, gpu.device, gpu.queue, sizes, (logits, rows))
+    }
+
+    /// The variants of `row_statistics` and `class_candidates` that the device can run.
+    pub fn row_variants(&self) -> impl Iterator<Item = &'static str> {
+        self.kernels
+            .rows
+            .all()
+            .iter()
+            .map(|kernels| kernels.variant)
     }
 
     /// An engine on a device that someone else made, and may go on using.
@@ -90,7 +105,8 @@ impl GpuEngine {
         queue: wgpu::Queue,
         sizes: Sizes,
     ) -> Result<Self, GpuError> {
-        Self::made(adapter, device, queue, sizes, &LogitsChoice::from_env())
+        let choices = (&LogitsChoice::from_env(), RowsChoice::from_env());
+        Self::made(adapter, device, queue, sizes, choices)
     }
 
     fn made(
@@ -98,7 +114,7 @@ impl GpuEngine {
         device: wgpu::Device,
         queue: wgpu::Queue,
         sizes: Sizes,
-        choice: &LogitsChoice,
+        choices: (&LogitsChoice, RowsChoice),
     ) -> Result<Self, GpuError> {
         let name = adapter.get_info().name;
         ALL.iter()
@@ -107,7 +123,7 @@ impl GpuEngine {
         let facts = Facts::of(&adapter, &device);
         let context = Context { device, queue };
         Ok(Self {
-            kernels: Kernels::new(&context, facts, choice)?,
+            kernels: Kernels::new(&context, facts, choices)?,
             name,
             context,
             sizes,

@@ -32,6 +32,7 @@ pub use kernels::logits::{
 };
 pub use plan::Sizes;
 pub use resident::ResidentPool;
+pub use row_variants::RowsChoice;
 pub use timer::Timer;
 
 pub use wgpu;

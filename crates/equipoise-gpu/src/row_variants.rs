@@ -18,6 +18,29 @@ use crate::kernels::row_statistics::RowStatistics;
 /// Environment variable that decides.
 const VARIABLE: &str = "EQUIPOISE_SUBGROUPS";
 
+/// Who chooses the variant of kernels `row_statistics` and `class_candidates`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowsChoice {
+    /// The faster on the device.
+    #[default]
+    Auto,
+    /// Workgroup memory.
+    Plain,
+    /// Subgroups; workgroup memory where the device has none of 4 lanes.
+    Subgroups,
+}
+
+impl RowsChoice {
+    /// What `EQUIPOISE_SUBGROUPS` says: `0` and `1` decide.
+    pub fn from_env() -> Self {
+        match std::env::var(VARIABLE).as_deref() {
+            Ok("0") => Self::Plain,
+            Ok("1") => Self::Subgroups,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// Fewest lanes of a subgroup that are worth it.
 const LEAST_SUBGROUP: u32 = 4;
 
@@ -52,15 +75,14 @@ pub(crate) struct RowVariants {
 }
 
 impl RowVariants {
-    /// Those that the device can run, and the environment allows.
-    pub(crate) fn new(context: &Context, facts: Facts, cache: Cache) -> Self {
-        let wish = std::env::var(VARIABLE).unwrap_or_default();
+    /// Those that the device can run, and `choice` leaves.
+    pub(crate) fn new(context: &Context, facts: Facts, choice: RowsChoice, cache: Cache) -> Self {
         let able =
             facts.features.contains(Features::SUBGROUP) && facts.least_subgroup >= LEAST_SUBGROUP;
-        let subgroups: &[bool] = match (able, wish.as_str()) {
-            (false, _) | (true, "0") => &[false],
-            (true, "1") => &[true],
-            (true, _) => &[false, true],
+        let subgroups: &[bool] = match (able, choice) {
+            (false, _) | (true, RowsChoice::Plain) => &[false],
+            (true, RowsChoice::Subgroups) => &[true],
+            (true, RowsChoice::Auto) => &[false, true],
         };
         let all = subgroups.iter();
         Self {

@@ -12,7 +12,7 @@ use crate::GpuError;
 use crate::choices::Cache;
 use crate::device::Context;
 use crate::facts::Facts;
-use crate::row_variants::RowVariants;
+use crate::row_variants::{RowVariants, RowsChoice};
 pub(crate) use logits::Storage;
 
 /// The shaders' sentinels are the engine's.
@@ -45,7 +45,7 @@ impl Kernels {
     pub(crate) fn new(
         context: &Context,
         facts: Facts,
-        choice: &logits::LogitsChoice,
+        (choice, rows): (&logits::LogitsChoice, RowsChoice),
     ) -> Result<Self, GpuError> {
         let cache = Cache::of_user();
         let logits = logits::Logits::new(context, facts.clone(), choice, cache.clone())?;
@@ -53,7 +53,7 @@ impl Kernels {
             Ok(Self {
                 logits,
                 row_norms: row_norms::RowNorms::new(context),
-                rows: RowVariants::new(context, facts, cache),
+                rows: RowVariants::new(context, facts, rows, cache),
             })
         })
     }

@@ -8,7 +8,7 @@ use equipoise_core::engine::{
     UNREACHABLE,
 };
 use equipoise_core::{CpuEngine, Engine, Head};
-use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, GpuError, LogitsChoice};
+use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, GpuError, LogitsChoice, RowsChoice};
 use half::f16;
 use proptest::prelude::*;
 
@@ -211,7 +211,7 @@ fn rows_on_a_boundary_are_pairs() {
 fn the_variant_of_logits_may_be_named() {
     let with = |name: &str| {
         let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter");
-        GpuEngine::with_logits(gpu, &LogitsChoice::Named(name.into()))
+        GpuEngine::with_variants(gpu, &LogitsChoice::Named(name.into()), RowsChoice::Auto)
     };
     let case = Case::random(70, 11, 24, 6);
     for name in ["small", "large"] {

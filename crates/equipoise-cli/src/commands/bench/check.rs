@@ -3,7 +3,9 @@
 use equipoise::core::definition::RowScore;
 use equipoise::core::strategies::{Base, Confidence, Entropy, Margin, Mase};
 use equipoise::core::{Engine, MemoryPool, Pick, Request, Strategy};
-use equipoise::gpu::{self, Gpu, GpuEngine, LogitsChoice, ResidentPool, Storage, Trial};
+use equipoise::gpu::{
+    self, Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage, Trial,
+};
 use equipoise::pool::Dtype;
 
 use super::cases::{self, BUDGET, Case};
@@ -86,7 +88,7 @@ impl Checker<'_> {
                     self.add(name, Some(true), String::new());
                     note(&format!("picks with logits {variant}"));
                     let choice = LogitsChoice::Named(variant.into());
-                    match GpuEngine::with_logits(gpu.clone(), &choice) {
+                    match GpuEngine::with_variants(gpu.clone(), &choice, RowsChoice::from_env()) {
                         Ok(engine) => {
                             self.picks(cases.iter(), &format!("logits {variant}"), &engine)?;
                         }
@@ -97,6 +99,22 @@ impl Checker<'_> {
                         ),
                     }
                 }
+            }
+        }
+        for choice in [RowsChoice::Plain, RowsChoice::Subgroups] {
+            let made = GpuEngine::with_variants(gpu.clone(), &LogitsChoice::from_env(), choice);
+            match made {
+                Ok(engine) => {
+                    let variants: Vec<_> = engine.row_variants().collect();
+                    let way = format!("row kernels {}", variants.join(", "));
+                    note(&format!("picks with {way}"));
+                    self.picks(cases.iter().flatten(), &way, &engine)?;
+                }
+                Err(error) => self.add(
+                    format!("engine with row kernels {choice:?}"),
+                    Some(false),
+                    error.to_string(),
+                ),
             }
         }
         Ok(())
