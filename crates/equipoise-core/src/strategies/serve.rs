@@ -12,8 +12,8 @@ const SPARE: usize = 128;
 /// row of a quota, this many more times the wanted share of the pool, up to [`MOST_SCARCE`]. Made pools
 /// of which half is wanted, ten rows a class, need lists of 100 to 500 rows; where a twentieth is wanted,
 /// of less than 40.
-const SCARCE_PER_QUOTA: usize = 90;
-const MOST_SCARCE: usize = 448;
+const SCARCE_PER_QUOTA: usize = 64;
+const MOST_SCARCE: usize = 320;
 
 /// How many rows each class takes, and when. A strategy that ranks rows by themselves has one class.
 #[derive(Debug, Clone, PartialEq, Eq)]
