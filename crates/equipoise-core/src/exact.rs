@@ -7,15 +7,9 @@ use crate::definition::{self, RowScore};
 use crate::engine::{ALL_CLASSES, Answer, Candidate, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE};
 use crate::interval::key_interval;
 use crate::lists::{Entry, List};
-use crate::settle::{Settler, pool_embedding, runner_up_of};
+use crate::settle::{Settler, TOGETHER, pool_embedding, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Error, Head, Pick, Result, RowSet};
-
-/// Rows about which the bounds say nothing that are settled together.
-const WHOLE_ROWS: usize = 16;
-
-/// Entries whose keys are settled together.
-const SETTLED_TOGETHER: usize = 16;
 
 /// Most threads that read a block's candidates, each all of them.
 const MOST_READERS: usize = 16;
@@ -108,7 +102,7 @@ impl<'a> Exact<'a> {
             let rows: Vec<&[f32]> = rows.iter().map(|x| &x[..]).collect();
             Ok(settler.row_picks(score, entries, &rows))
         };
-        let picks = entries.par_chunks(WHOLE_ROWS).map(picks);
+        let picks = entries.par_chunks(TOGETHER).map(picks);
         let picks = picks.collect::<Result<Vec<_>>>()?;
         Ok(picks.into_iter().flatten().collect())
     }
@@ -182,7 +176,7 @@ impl<'a> Exact<'a> {
             Ok(found)
         };
         let found: Vec<Vec<(usize, Entry)>> = rows
-            .par_chunks(WHOLE_ROWS)
+            .par_chunks(TOGETHER)
             .map(settle)
             .collect::<Result<_>>()?;
         for (class, entry) in found.into_iter().flatten() {
@@ -224,10 +218,10 @@ impl<'a> Exact<'a> {
             Ok(())
         };
         // Waking other threads takes longer than a few entries.
-        match entries.len() <= SETTLED_TOGETHER {
+        match entries.len() <= TOGETHER {
             true => settle(&mut entries)?,
             false => {
-                let pieces = entries.par_chunks_mut(SETTLED_TOGETHER);
+                let pieces = entries.par_chunks_mut(TOGETHER);
                 pieces.map(settle).collect::<Result<()>>()?;
             }
         }

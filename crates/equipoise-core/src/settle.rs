@@ -22,6 +22,9 @@ const LANES: usize = 8;
 /// Rows summed side by side: as many sums as hide an addition's latency.
 const ROWS: usize = 4;
 
+/// Rows, or entries, that a thread settles together.
+pub(crate) const TOGETHER: usize = 16;
+
 /// Most classes whose distances ‖W[p] − W[c]‖ are kept once computed, 32 MiB of them.
 const KEPT_CLASSES: usize = 2048;
 
@@ -52,7 +55,7 @@ impl<'a> Settler<'a> {
         }
     }
 
-    /// Bytes that it takes at most, once every class has been asked for.
+    /// Bytes that it takes at most, once every class has been asked for, with the rows at hand.
     pub(crate) fn bytes(head: &Head) -> u64 {
         let (classes, dim) = (head.classes() as u64, head.dim() as u64);
         let kept = if classes <= KEPT_CLASSES as u64 {
@@ -60,7 +63,9 @@ impl<'a> Settler<'a> {
         } else {
             0
         };
-        4 * classes.next_multiple_of(LANES as u64) * dim + 8 * kept * classes
+        let threads = rayon::current_num_threads() as u64;
+        let rows = threads * TOGETHER as u64 * (dim + classes) * 8;
+        4 * classes.next_multiple_of(LANES as u64) * dim + 8 * kept * classes + rows
     }
 
     fn columns(&self) -> &[f32] {

@@ -202,6 +202,7 @@ fn a_gpu_is_checked_and_measured_streamed_and_resident() {
         "picks, streamed: rows on boundaries, f16",
         "picks, resident: clusters, f32",
         "picks, logits large: saturated probabilities, f16",
+        "picks, row kernels plain: clusters, f32",
         "logits small, f32",
     ] {
         assert!(checks.contains(&name), "no {name} in {checks:?}");
@@ -227,8 +228,8 @@ fn a_gpu_is_checked_and_measured_streamed_and_resident() {
         ("logits", "small"),
         ("logits", "large"),
         ("row_norms", "f16"),
-        ("row_statistics", "f32"),
-        ("class_candidates", "f32"),
+        ("row_statistics", "plain"),
+        ("class_candidates", "plain"),
         ("select base", "streamed"),
         ("select margin", "resident"),
     ] {
