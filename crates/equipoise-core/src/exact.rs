@@ -5,9 +5,10 @@ use rayon::prelude::*;
 
 use crate::definition::{self, RowScore};
 use crate::engine::{ALL_CLASSES, Answer, Candidate, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE};
+use crate::exact_sums::TOGETHER;
 use crate::interval::key_interval;
 use crate::lists::{Entry, List};
-use crate::settle::{Settler, TOGETHER, pool_embedding, runner_up_of};
+use crate::settle::{Settler, pool_embedding, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Error, Head, Pick, Result, RowSet};
 
@@ -153,10 +154,10 @@ impl<'a> Exact<'a> {
         let settle = |rows: &[usize]| -> Result<Vec<(usize, Entry)>> {
             let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
             let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
-            let exact = settler.exact_rows(embeddings.iter().map(|x| &x[..]));
+            let exact = settler.sums.exact_rows(embeddings.iter().map(|x| &x[..]));
             let mut found = Vec::new();
             for (row, exact) in rows.iter().zip(&exact) {
-                let distances = settler.distances(exact);
+                let distances = settler.sums.distances(exact);
                 let runner_up = runner_up_of(&distances, exact.predicted);
                 let scores = definition::base(&distances, exact.predicted);
                 for (class, (score, limit)) in scores.into_iter().zip(&limits).enumerate() {

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod engine;
 mod error;
 mod exact;
+mod exact_sums;
 mod head;
 mod interval;
 mod lists;

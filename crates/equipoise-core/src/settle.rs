@@ -1,173 +1,35 @@
 //! Exact scores of the rows the fast pass could not decide: bit for bit those of
 //! [`crate::definition`].
 //!
-//! A score of one class takes two logits where the predicted class is known, or one of two. Several
-//! sums run side by side, each in its own order of additions: products of two f32 are exact in
-//! float64, so fusing them with the addition changes nothing.
+//! A score of one class takes two logits where the predicted class is known, or one of two.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
-
-use rayon::prelude::*;
 
 use crate::definition::{self, RowScore};
 use crate::engine::{NO_CLASS, PAIR};
+use crate::exact_sums::{ExactRow, ExactSums, ROWS};
 use crate::lists::Entry;
-use crate::vectorised::vectorised;
 use crate::{Chunk, Head, Pick, Pool, Result, Values};
-
-/// Classes summed side by side.
-const LANES: usize = 8;
-
-/// Rows summed side by side: as many sums as hide an addition's latency.
-const ROWS: usize = 4;
-
-/// Rows, or entries, that a thread settles together.
-pub(crate) const TOGETHER: usize = 16;
-
-/// Most classes whose distances ‖W[p] − W[c]‖ are kept once computed, 32 MiB of them.
-const KEPT_CLASSES: usize = 2048;
 
 /// Makes exact scores for one head.
 pub(crate) struct Settler<'a> {
-    head: &'a Head,
-    /// (⌈C/LANES⌉, M, LANES): class `block · LANES + lane`, zeros beyond C. Made when first needed.
-    columns: OnceLock<Vec<f32>>,
-    /// Per predicted class, ‖W[p] − W[c]‖ for all c; empty where the head has too many classes.
-    weight_distances: Vec<OnceLock<Vec<f64>>>,
-}
-
-/// What is exactly known of a row.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExactRow {
-    pub(crate) logits: Vec<f64>,
-    pub(crate) predicted: usize,
+    pub(crate) sums: ExactSums<'a>,
 }
 
 impl<'a> Settler<'a> {
     pub(crate) fn new(head: &'a Head) -> Self {
-        let classes = head.classes();
-        let kept = if classes <= KEPT_CLASSES { classes } else { 0 };
         Self {
-            head,
-            columns: OnceLock::new(),
-            weight_distances: vec![OnceLock::new(); kept],
+            sums: ExactSums::new(head),
         }
-    }
-
-    /// Bytes that it takes at most, once every class has been asked for, with the rows at hand.
-    pub(crate) fn bytes(head: &Head) -> u64 {
-        let (classes, dim) = (head.classes() as u64, head.dim() as u64);
-        let kept = if classes <= KEPT_CLASSES as u64 {
-            classes
-        } else {
-            0
-        };
-        let threads = rayon::current_num_threads() as u64;
-        let rows = threads * TOGETHER as u64 * (dim + classes) * 8;
-        4 * classes.next_multiple_of(LANES as u64) * dim + 8 * kept * classes + rows
-    }
-
-    fn columns(&self) -> &[f32] {
-        self.columns.get_or_init(|| {
-            let (classes, dim) = (self.head.classes(), self.head.dim());
-            let mut columns = vec![0.0; classes.div_ceil(LANES) * dim * LANES];
-            columns
-                .par_chunks_mut(dim * LANES)
-                .enumerate()
-                .for_each(|(block, columns)| {
-                    let first = block * LANES;
-                    for (lane, class) in (first..classes.min(first + LANES)).enumerate() {
-                        for (m, weight) in self.head.class_weight(class).iter().enumerate() {
-                            columns[m * LANES + lane] = *weight;
-                        }
-                    }
-                });
-            columns
-        })
-    }
-
-    /// `‖W[p] − W[c]‖` for all c.
-    fn weight_distances(&self, p: usize) -> Cow<'_, [f64]> {
-        let compute = || {
-            let squares = self.sums(&[self.head.class_weight(p)], add_square);
-            squares.into_iter().flatten().map(f64::sqrt).collect()
-        };
-        match self.weight_distances.get(p) {
-            Some(kept) => Cow::Borrowed(kept.get_or_init(compute)),
-            None => Cow::Owned(compute()),
-        }
-    }
-
-    /// Per row and class, the sum made by `add(x[m], W[c][m], sum)` for m = 0..M−1, in that order.
-    fn sums(&self, rows: &[&[f32]], add: impl Fn(f64, f64, f64) -> f64) -> Vec<Vec<f64>> {
-        let (classes, dim) = (self.head.classes(), self.head.dim());
-        let columns = self.columns();
-        let mut all = vec![Vec::with_capacity(classes.next_multiple_of(LANES)); rows.len()];
-        let widened = |row: &&[f32]| row.iter().map(|x| f64::from(*x)).collect();
-        let rows: Vec<Vec<f64>> = rows.iter().map(widened).collect();
-        let rows: Vec<&[f64]> = rows.iter().map(|row| &row[..]).collect();
-        vectorised(
-            #[inline(always)]
-            || {
-                // All rows look at some classes while their weights are in the cache.
-                for block in columns.chunks_exact(dim * LANES) {
-                    let (weights, _) = block.as_chunks();
-                    let (groups, rest) = rows.as_chunks::<ROWS>();
-                    let (of_groups, of_rest) = all.split_at_mut(groups.len() * ROWS);
-                    for (rows, all) in groups.iter().zip(of_groups.chunks_exact_mut(ROWS)) {
-                        let sums = sums_of(*rows, weights, &add);
-                        all.iter_mut().zip(sums).for_each(|(all, s)| all.extend(s));
-                    }
-                    for (row, all) in rest.iter().zip(of_rest) {
-                        let [sums] = sums_of([*row], weights, &add);
-                        all.extend(sums);
-                    }
-                }
-            },
-        );
-        all.iter_mut().for_each(|all| all.truncate(classes));
-        all
-    }
-
-    /// All logits and the predicted class of some embeddings, on this thread.
-    pub(crate) fn exact_rows<'x>(
-        &self,
-        rows: impl IntoIterator<Item = &'x [f32]>,
-    ) -> Vec<ExactRow> {
-        let rows: Vec<&[f32]> = rows.into_iter().collect();
-        let exact = self.sums(&rows, add_product);
-        let with_bias = |mut logits: Vec<f64>| {
-            for (logit, bias) in logits.iter_mut().zip(self.head.bias()) {
-                *logit += f64::from(*bias);
-            }
-            ExactRow {
-                predicted: definition::predicted(&logits),
-                logits,
-            }
-        };
-        exact.into_iter().map(with_bias).collect()
-    }
-
-    /// [`definition::distances`] of a row.
-    pub(crate) fn distances(&self, row: &ExactRow) -> Vec<f64> {
-        let (logits, p) = (&row.logits, row.predicted);
-        let mut distances: Vec<f64> = logits
-            .iter()
-            .zip(self.weight_distances(p).iter())
-            .map(|(z, weights)| definition::boundary_distance(logits[p], *z, *weights))
-            .collect();
-        distances[p] = f64::INFINITY;
-        distances
     }
 
     /// A row's key and score, as [`definition::row_score`] has them.
     pub(crate) fn row_score(&self, score: RowScore, row: &ExactRow) -> (f64, f64) {
         if score == RowScore::Mase {
-            let mase = definition::mase(&self.distances(row));
+            let mase = definition::mase(&self.sums.distances(row));
             return (mase, mase);
         }
-        definition::row_score(score, &row.logits, self.head)
+        definition::row_score(score, &row.logits, self.sums.head)
     }
 
     /// `entry` with its score for `class` as its key, its predicted class, and its runner-up where the
@@ -180,7 +42,7 @@ impl<'a> Settler<'a> {
         match class == p {
             true => self.settle_mase(x, &entry),
             false => {
-                let distance = self.distance(x, p, class);
+                let distance = self.sums.distance(x, p, class);
                 Entry {
                     lower: distance,
                     upper: distance,
@@ -222,11 +84,11 @@ impl<'a> Settler<'a> {
     /// The runner-up, of two that it may be, and its distance; the predicted class is known.
     fn nearest(&self, x: &[f32], entry: &Entry) -> (u32, f64) {
         let p = entry.predicted as usize;
-        let first = self.distance(x, p, entry.runner_up as usize);
+        let first = self.sums.distance(x, p, entry.runner_up as usize);
         if entry.rival == NO_CLASS {
             return (entry.runner_up, first);
         }
-        let second = self.distance(x, p, entry.rival as usize);
+        let second = self.sums.distance(x, p, entry.rival as usize);
         // Of equal distances the lowest class is the runner-up.
         match second < first || (second == first && entry.rival < entry.runner_up) {
             true => (entry.rival, second),
@@ -243,7 +105,7 @@ impl<'a> Settler<'a> {
             return Some(*entry);
         }
         let (a, b) = (entry.predicted & !PAIR, entry.runner_up);
-        let [z_a, z_b] = self.two_logits(x, a as usize, b as usize);
+        let [z_a, z_b] = self.sums.two_logits(x, a as usize, b as usize);
         // Of equal logits the lowest class is predicted.
         let (predicted, runner_up) = match z_a > z_b || (z_a == z_b && a < b) {
             true => (a, b),
@@ -259,8 +121,8 @@ impl<'a> Settler<'a> {
     /// Everything of an entry, from all of its row's logits; its key is its score for `class`, or its
     /// MASE score.
     fn settle_whole(&self, x: &[f32], class: Option<usize>, entry: &Entry) -> Entry {
-        let row = &self.exact_rows([x])[0];
-        let distances = self.distances(row);
+        let row = &self.sums.exact_rows([x])[0];
+        let distances = self.sums.distances(row);
         let score = match class {
             Some(class) if class != row.predicted => distances[class],
             _ => definition::mase(&distances),
@@ -289,13 +151,13 @@ impl<'a> Settler<'a> {
                 .map(|entry| (entry, pick(&entry, entry.lower)))
                 .collect();
         }
-        let exact = self.exact_rows(rows.iter().copied());
+        let exact = self.sums.exact_rows(rows.iter().copied());
         let settle = |((entry, row), x): ((&Entry, &ExactRow), &&[f32])| {
             let (key, score) = self.row_score(score, row);
             let p = row.predicted as u32;
             let runner_up = match *entry {
                 Entry { runner_up, .. } if runner_up == NO_CLASS => {
-                    runner_up_of(&self.distances(row), row.predicted)
+                    runner_up_of(&self.sums.distances(row), row.predicted)
                 }
                 // A pair, in the other order.
                 Entry { runner_up, .. } if runner_up == p => entry.predicted & !PAIR,
@@ -332,96 +194,17 @@ impl<'a> Settler<'a> {
             (settled[index].lower, settled[index].upper) = (distance, distance);
         };
         for group in groups {
-            let distances = self.distances_of(group.map(|(_, of)| of));
+            let distances = self.sums.distances_of(group.map(|(_, of)| of));
             for ((index, _), distance) in group.iter().zip(distances) {
                 put(*index, distance);
             }
         }
         for (index, of) in rest {
-            let [distance] = self.distances_of([*of]);
+            let [distance] = self.sums.distances_of([*of]);
             put(*index, distance);
         }
         settled
     }
-
-    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
-    fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
-        let [distance] = self.distances_of([(x, (p, c))]);
-        distance
-    }
-
-    /// The distances between some embeddings and a boundary of each, between its predicted class and
-    /// another: two logits and the weights' distance, of all of them summed side by side.
-    fn distances_of<const N: usize>(&self, of: [(&[f32], (usize, usize)); N]) -> [f64; N] {
-        let dim = self.head.dim();
-        let lines = of.map(|(x, (p, c))| {
-            let weight = |class| &self.head.class_weight(class)[..dim];
-            (&x[..dim], weight(p), weight(c))
-        });
-        let sums = vectorised(
-            #[inline(always)]
-            || {
-                let (mut z_p, mut z_c, mut square) = ([0.0f64; N], [0.0f64; N], [0.0f64; N]);
-                for m in 0..dim {
-                    for (i, (x, w_p, w_c)) in lines.iter().enumerate() {
-                        let (x, w_p, w_c) = (f64::from(x[m]), f64::from(w_p[m]), f64::from(w_c[m]));
-                        z_p[i] += x * w_p;
-                        z_c[i] += x * w_c;
-                        square[i] += (w_p - w_c) * (w_p - w_c);
-                    }
-                }
-                std::array::from_fn::<_, N, _>(|i| (z_p[i], z_c[i], square[i]))
-            },
-        );
-        let bias = |class: usize| f64::from(self.head.bias()[class]);
-        std::array::from_fn(|i| {
-            let ((_, (p, c)), (z_p, z_c, square)): (_, (f64, f64, f64)) = (of[i], sums[i]);
-            definition::boundary_distance(z_p + bias(p), z_c + bias(c), square.sqrt())
-        })
-    }
-
-    /// [`definition::logit`] of two classes.
-    fn two_logits(&self, x: &[f32], a: usize, b: usize) -> [f64; 2] {
-        let weights = self.head.class_weight(a).iter();
-        let mut sums = [0.0f64; 2];
-        for (x, (a, b)) in x.iter().zip(weights.zip(self.head.class_weight(b))) {
-            sums[0] += f64::from(*x) * f64::from(*a);
-            sums[1] += f64::from(*x) * f64::from(*b);
-        }
-        let bias = |class: usize| f64::from(self.head.bias()[class]);
-        [sums[0] + bias(a), sums[1] + bias(b)]
-    }
-}
-
-/// Per row and lane, the sum made by `add(x[m], weights[m][lane], sum)`. A function of its own, so that
-/// its sums stay in registers.
-#[inline(always)]
-fn sums_of<const R: usize>(
-    rows: [&[f64]; R],
-    weights: &[[f32; LANES]],
-    add: &impl Fn(f64, f64, f64) -> f64,
-) -> [[f64; LANES]; R] {
-    let rows = rows.map(|x| &x[..weights.len()]);
-    let mut sums = [[0.0; LANES]; R];
-    for (m, weights) in weights.iter().enumerate() {
-        let weights = weights.map(f64::from);
-        for (sums, x) in sums.iter_mut().zip(&rows) {
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = add(x[m], weight, *sum);
-            }
-        }
-    }
-    sums
-}
-
-#[inline(always)]
-fn add_product(x: f64, w: f64, sum: f64) -> f64 {
-    sum + x * w
-}
-
-#[inline(always)]
-fn add_square(p: f64, c: f64, sum: f64) -> f64 {
-    sum + (p - c) * (p - c)
 }
 
 /// The boundary, between two classes, that the score of `entry` for `class` is the distance to; `None`
@@ -490,14 +273,14 @@ mod tests {
             let x: Vec<f32> = (0..dim).map(|m| number(m + 1_000_000)).collect();
             let exact = definition::logits(&x, &head);
             let settler = Settler::new(&head);
-            let rows = settler.exact_rows([&x[..]; 5]);
+            let rows = settler.sums.exact_rows([&x[..]; 5]);
             let row = &rows[4];
             proptest::prop_assert_eq!(&rows[0], row);
             proptest::prop_assert_eq!(&row.logits, &exact);
             let p = definition::predicted(&exact);
             let distances = definition::distances(&exact, p, &head);
             proptest::prop_assert_eq!(row.predicted, p);
-            proptest::prop_assert_eq!(settler.distances(row), distances.clone());
+            proptest::prop_assert_eq!(settler.sums.distances(row), distances.clone());
             for score in [RowScore::Mase, RowScore::Margin] {
                 let defined = definition::row_score(score, &exact, &head);
                 proptest::prop_assert_eq!(settler.row_score(score, row), defined);

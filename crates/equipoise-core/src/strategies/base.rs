@@ -7,9 +7,9 @@ use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
 use crate::exact::Exact;
+use crate::exact_sums::ExactSums;
 use crate::lists::{Entry, First, List};
 use crate::scan::Scan;
-use crate::settle::Settler;
 use crate::{Engine, Error, Pick, Result, RowSet};
 
 /// Emam et al., *Active Learning at the ImageNet Scale*, arXiv 2111.12880, algorithm 1.
@@ -38,7 +38,7 @@ impl Strategy for Base {
         let rows = request.available.len();
         let keep = fitting(serving.depths(rows), rows);
         let lists: u64 = keep.into_iter().map(List::bytes).sum();
-        Ok(lists + Settler::bytes(head))
+        Ok(lists + ExactSums::bytes(head))
     }
 
     fn ranking(&self) -> Option<Ranking> {

@@ -3,9 +3,9 @@
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
+use crate::exact_sums::ExactSums;
 use crate::lists::List;
 use crate::scan::Scan;
-use crate::settle::Settler;
 use crate::{Engine, Result};
 
 /// Least distance to a decision boundary, whichever class it belongs to.
@@ -38,7 +38,7 @@ macro_rules! per_row_strategy {
 
             fn memory(&self, request: &Request<'_>) -> Result<u64> {
                 let head = request.head_for($name)?;
-                Ok(List::bytes(request.effective_budget()?) + Settler::bytes(head))
+                Ok(List::bytes(request.effective_budget()?) + ExactSums::bytes(head))
             }
 
             fn ranking(&self) -> Option<Ranking> {

@@ -14,9 +14,9 @@ use super::base::{describe, fitting};
 use super::serve::{Serving, Source, serve};
 use super::{Request, Selection};
 use crate::definition::RowScore;
+use crate::exact_sums::ExactSums;
 use crate::lists::{Entry, List};
 use crate::scan::Scan;
-use crate::settle::Settler;
 use crate::{Engine, Error, Head, Pick, Result};
 
 /// What a strategy's picks are the smallest of.
@@ -171,7 +171,7 @@ pub fn scan_shard(
 pub fn shard_memory(head: &Head, serving: &Serving, depths: &[usize], rows: usize) -> u64 {
     let keep = kept(serving, depths, rows);
     let list = |keep: usize| List::bytes(keep) + (keep * size_of::<Listed>()) as u64;
-    keep.into_iter().map(list).sum::<u64>() + Settler::bytes(head)
+    keep.into_iter().map(list).sum::<u64>() + ExactSums::bytes(head)
 }
 
 /// How many rows each list keeps, of `rows` available rows.
