@@ -89,6 +89,8 @@ const KERNELS: &[Line] = &[
     subgroups(plain("row_statistics", "", "subgroup", ROW_SUBGROUP)),
     plain("class_candidates", "", "plain", ROW),
     subgroups(plain("class_candidates", "", "subgroup", ROW_SUBGROUP)),
+    plain("nearest", "", "plain", ROW),
+    subgroups(plain("nearest", "", "subgroup", ROW_SUBGROUP)),
 ];
 
 /// One kernel with its imports, known to be valid.

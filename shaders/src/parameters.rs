@@ -38,7 +38,7 @@ pub struct NormsParameters {
     pub padding_1: u32,
 }
 
-/// What `row_statistics` and `class_candidates` are told.
+/// What `row_statistics`, `class_candidates` and `nearest` are told.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct RowParameters {

@@ -94,3 +94,49 @@ fn ordered(a: f64, row_a: usize, b: f64, row_b: usize) -> std::cmp::Ordering {
         .expect("a score is never NaN")
         .then(row_a.cmp(&row_b))
 }
+
+/// `Σ (a − b)²`, as the definition adds it up.
+pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    definition::squared_distance(a, b)
+}
+
+/// k-center greedy: again and again the row whose nearest centre is farthest; ties to the lowest row. With no
+/// centre, first the row whose farthest row is nearest.
+pub fn coreset(
+    rows: &[Vec<f32>],
+    centres: &[usize],
+    available: &RowSet,
+    budget: usize,
+) -> Vec<Pick> {
+    let apart = |a: usize, b: usize| squared_distance(&rows[a], &rows[b]);
+    let (mut left, mut picks) = (available.clone(), Vec::new());
+    let mut nearest = vec![f64::INFINITY; rows.len()];
+    for (row, nearest) in nearest.iter_mut().enumerate() {
+        let squares = centres.iter().map(|centre| apart(row, *centre));
+        *nearest = squares.fold(*nearest, f64::min);
+    }
+    while picks.len() < budget {
+        let key = |row: usize| match nearest[row] {
+            f64::INFINITY => available
+                .iter()
+                .map(|other| apart(row, other))
+                .fold(0.0, f64::max),
+            nearest => -nearest,
+        };
+        let best = left.iter().map(|row| (key(row), row));
+        let best = best.min_by(|a, b| ordered(a.0, a.1, b.0, b.1));
+        let Some((_, row)) = best else {
+            break;
+        };
+        let score = nearest[row];
+        picks.push(Pick {
+            score: score.is_finite().then_some(score),
+            ..Pick::of_row(row)
+        });
+        left.remove(row);
+        for (other, nearest) in nearest.iter_mut().enumerate() {
+            *nearest = nearest.min(apart(other, row));
+        }
+    }
+    picks
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use equipoise_core::{Head, RowSet};
+use equipoise_core::{Head, LabelledRow, RowSet};
 use safetensors::{Dtype, SafeTensors};
 
 /// A pool, a head, and the picks of a float64 definition that was written by others.
@@ -17,6 +17,8 @@ pub struct Fixture {
     pub head: Head,
     /// Rows neither labelled nor held out.
     pub available: RowSet,
+    /// Rows that have a label.
+    pub labelled: Vec<LabelledRow>,
     /// The budget, as it was asked.
     pub budget: usize,
     /// Strategy and its picks, in order.
@@ -58,6 +60,8 @@ fn read(path: &PathBuf) -> Option<Fixture> {
             available.remove(row);
         }
     }
+    let labelled = integers(&tensors, "labelled").into_iter();
+    let labelled = labelled.map(|row| LabelledRow { row, class: None });
     let mut expected: Vec<(String, Vec<usize>)> = tensors
         .names()
         .into_iter()
@@ -71,6 +75,7 @@ fn read(path: &PathBuf) -> Option<Fixture> {
         dim,
         head: head.expect("a head"),
         available,
+        labelled: labelled.collect(),
         budget: budget.parse().expect("a number"),
         expected,
         distances: bytes_of(&tensors, "distances", Dtype::F64)

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use equipoise_core::engine::{Answer, Precision, Question};
+use equipoise_core::engine::{Answer, Precision, Question, Task};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Chunk, Engine, Error, Head, Pool, Result, RowSet, Scorer};
 
@@ -25,9 +25,14 @@ impl Engine for SmallBlocks<'_> {
         self.engine.plan(shape)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(SmallBlocksScorer {
-            scorer: self.engine.scorer(head, pool)?,
+            scorer: self.engine.scorer(head, pool, task)?,
             max_rows: self.max_rows,
         }))
     }
@@ -95,9 +100,14 @@ impl Engine for Queued<'_> {
         self.engine.plan(shape)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(QueuedScorer {
-            scorer: self.engine.scorer(head, pool)?,
+            scorer: self.engine.scorer(head, pool, task)?,
             depth: self.depth,
             answers: VecDeque::new(),
         }))
@@ -170,8 +180,15 @@ impl Engine for Overconfident<'_> {
         self.0.plan(shape)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
-        Ok(Box::new(OverconfidentScorer(self.0.scorer(head, pool)?)))
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(OverconfidentScorer(
+            self.0.scorer(head, pool, task)?,
+        )))
     }
 }
 
@@ -256,9 +273,14 @@ impl Engine for Failing<'_> {
         self.engine.plan(shape)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(FailingScorer {
-            scorer: self.engine.scorer(head, pool)?,
+            scorer: self.engine.scorer(head, pool, task)?,
             engine: self,
         }))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Answer, Engine, Precision, Question, Scorer};
+use crate::engine::{Answer, Engine, Precision, Question, Scorer, Task};
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
@@ -28,8 +28,13 @@ impl Engine for WithFallback<'_> {
         self.first.plan(shape)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
-        self.first.scorer(head, pool)
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        self.first.scorer(head, pool, task)
     }
 
     fn fallback(&self) -> Option<&dyn Engine> {
@@ -77,10 +82,15 @@ impl Engine for Several {
         Ok(all)
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
         let scorers = self.engines.iter().map(|engine| {
             Ok(Member {
-                scorer: engine.scorer(head, pool)?,
+                scorer: engine.scorer(head, pool, task)?,
                 flying: 0,
             })
         });

@@ -116,6 +116,22 @@ pub struct RowStatistics {
     pub mase_upper: f32,
 }
 
+/// Which of some centres is nearest to a row. Centres are scored as classes are: with weight `c` and bias
+/// −‖c‖²/2 a row's logit is (‖x‖² − d²)/2, and the largest logit belongs to the nearest centre.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Nearest {
+    /// How far each logit may be off, or [`UNAVAILABLE`], [`NONFINITE`] or [`UNDECIDABLE`]: then the rest is
+    /// unspecified.
+    pub tolerance: f32,
+    /// The centre of the largest logit, ties to the lowest.
+    pub centre: u32,
+    /// The largest logit.
+    pub top: f32,
+    /// The second largest, which may equal it; −[`UNREACHABLE`] where there is one centre.
+    pub second: f32,
+}
+
 /// How exact an engine's f32 arithmetic is, once it has the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Precision {
@@ -141,6 +157,18 @@ pub enum Question<'a> {
         /// Per class, what a candidate's lower bound must lie below.
         thresholds: &'a [f32],
     },
+    /// Every row's nearest centre (kernel `nearest`).
+    Nearest,
+}
+
+/// What a scorer will be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Task {
+    /// [`Question::RowStatistics`] and [`Question::ClassCandidates`].
+    #[default]
+    Boundaries,
+    /// [`Question::Nearest`] alone: no scale is needed.
+    Nearest,
 }
 
 /// What came of a block. The scan keeps one and has it filled again and again.
@@ -154,6 +182,8 @@ pub struct Answer {
     pub nonfinite: Vec<usize>,
     /// One for each row, to [`Question::RowStatistics`].
     pub statistics: Vec<RowStatistics>,
+    /// One for each row, to [`Question::Nearest`].
+    pub nearest: Vec<Nearest>,
     /// To [`Question::ClassCandidates`], in any order, in as many lists as suits the engine.
     pub candidates: Vec<Vec<Candidate>>,
     /// The candidates are more than the device has room for, and there are none here: the caller
@@ -167,6 +197,7 @@ impl Answer {
         self.overflow = false;
         self.nonfinite.clear();
         self.statistics.clear();
+        self.nearest.clear();
         self.candidates.iter_mut().for_each(Vec::clear);
     }
 }
@@ -183,12 +214,18 @@ pub trait Engine: Send + Sync {
     /// or rows do not fit the device.
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan>;
 
-    /// A scorer of `pool`'s rows for `head`, which it copies to where it needs it.
+    /// A scorer of `pool`'s rows for `head`, which it copies to where it needs it, and for the questions of
+    /// `task`.
     ///
     /// # Errors
     /// As [`Engine::plan`]; [`crate::Error::OutOfMemory`] where the device's memory does not suffice,
     /// [`crate::Error::Device`] where it fails.
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>>;
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>>;
 
     /// The engine that goes on where this one fails.
     fn fallback(&self) -> Option<&dyn Engine> {

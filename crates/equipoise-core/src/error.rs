@@ -49,6 +49,12 @@ pub enum Error {
         /// The strategy's name.
         strategy: &'static str,
     },
+    /// A row to begin with that may not be picked.
+    #[error("row {row} cannot be picked first: it is labelled, excluded or not in the pool")]
+    Start {
+        /// The row.
+        row: usize,
+    },
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

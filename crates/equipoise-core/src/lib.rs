@@ -5,6 +5,7 @@
 //! and slowly, what every score is.
 
 mod ceilings;
+mod centres;
 pub mod combined;
 pub mod cpu;
 pub mod definition;
@@ -24,6 +25,7 @@ mod rows;
 mod scale;
 mod scan;
 mod settle;
+mod start;
 pub mod strategies;
 mod tolerance;
 mod vectorised;
@@ -36,6 +38,7 @@ pub use head::Head;
 pub use pick::{LabelledRow, Pick};
 pub use pool::{Chunk, MemoryPool, Pool, Values};
 pub use rows::RowSet;
+pub use start::Start;
 pub use strategies::{Request, Selection, Strategy};
 
 /// Result of this crate's operations.

@@ -1,6 +1,7 @@
 //! What a scan will take, known before anything is allocated.
 
 use crate::Head;
+use crate::engine::Task;
 
 /// Where memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,14 +64,24 @@ pub struct ScanShape {
     pub classes: usize,
     /// Bytes of a stored number: 4 or 2.
     pub width: usize,
+    /// What is asked of the rows.
+    pub task: Task,
 }
 
 impl ScanShape {
-    /// The shape of a scan of `pool` against `head`.
+    /// The shape of a scan of `pool` against `head` for `task`.
     ///
     /// # Errors
     /// [`crate::Error::Read`] where the pool cannot be read.
-    pub fn of(head: &Head, pool: &dyn crate::Pool) -> crate::Result<Self> {
+    pub fn of(head: &Head, pool: &dyn crate::Pool, task: Task) -> crate::Result<Self> {
+        Self::of_classes(head.classes(), pool, task)
+    }
+
+    /// The shape of a scan of `pool` against so many classes, or centres.
+    ///
+    /// # Errors
+    /// As [`ScanShape::of`].
+    pub fn of_classes(classes: usize, pool: &dyn crate::Pool, task: Task) -> crate::Result<Self> {
         let width = match pool.rows() {
             0 => 4,
             _ => pool.chunk(0, 1)?.values.width(),
@@ -78,8 +89,9 @@ impl ScanShape {
         Ok(Self {
             rows: pool.rows(),
             dim: pool.dim(),
-            classes: head.classes(),
+            classes,
             width,
+            task,
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::definition::RowScore;
-use crate::engine::{Answer, Question, Scorer};
+use crate::engine::{Answer, Question, Scorer, Task};
 use crate::exact::Exact;
 use crate::lists::{Entry, List};
 use crate::strategies::{Request, Selection};
@@ -26,6 +26,7 @@ const GAP_ROWS: usize = 4096;
 pub(crate) struct Scan<'a> {
     engine: &'a dyn Engine,
     scorer: Box<dyn Scorer + 'a>,
+    task: Task,
     pub(crate) exact: Exact<'a>,
 }
 
@@ -35,12 +36,43 @@ impl<'a> Scan<'a> {
         request: &'a Request<'a>,
         head: &'a Head,
     ) -> Result<Self> {
+        Self::open(engine, request, head, Task::Boundaries)
+    }
+
+    /// Passes that look for the nearest of `centres`, as [`crate::engine::Nearest`] says.
+    pub(crate) fn of_centres(
+        engine: &'a dyn Engine,
+        request: &'a Request<'a>,
+        centres: &'a Head,
+    ) -> Result<Self> {
+        Self::open(engine, request, centres, Task::Nearest)
+    }
+
+    fn open(
+        engine: &'a dyn Engine,
+        request: &'a Request<'a>,
+        head: &'a Head,
+        task: Task,
+    ) -> Result<Self> {
         let mut selection = Selection::default();
-        let (engine, scorer) = open(engine, request, head, &mut selection)?;
+        let (engine, scorer) = open(engine, request, head, task, &mut selection)?;
         Ok(Self {
             engine,
             scorer,
+            task,
             exact: Exact::new(request, head, selection),
+        })
+    }
+
+    /// Has `visit` look at every block's nearest centres.
+    pub(crate) fn nearest(
+        &mut self,
+        available: &RowSet,
+        mut visit: impl FnMut(&Answer),
+    ) -> Result<()> {
+        self.blocks(available, |_, _, answer| {
+            answer.into_iter().for_each(&mut visit);
+            Ok(Asked::Nearest)
         })
     }
 
@@ -116,6 +148,10 @@ impl<'a> Scan<'a> {
     }
 
     fn first_rows(&self) -> usize {
+        if self.task == Task::Nearest {
+            // No candidates come of it.
+            return usize::MAX;
+        }
         let (least, most) = FIRST_ROWS.into_inner();
         (CANDIDATES / self.exact.head.classes()).clamp(least, most)
     }
@@ -145,7 +181,7 @@ impl<'a> Scan<'a> {
             }
             blocks.flying.push_back((blocks.next, taken));
             blocks.next += taken;
-            blocks.size = (blocks.size * 2).min(most);
+            blocks.size = blocks.size.saturating_mul(2).min(most);
             return Ok(false);
         }
         self.scorer.collect(answer)?;
@@ -188,7 +224,8 @@ impl<'a> Scan<'a> {
         };
         let (request, head) = (self.exact.request, self.exact.head);
         self.exact.selection.fallbacks.push(error.to_string());
-        (self.engine, self.scorer) = open(next, request, head, &mut self.exact.selection)?;
+        let selection = &mut self.exact.selection;
+        (self.engine, self.scorer) = open(next, request, head, self.task, selection)?;
         (blocks.most, blocks.size) = (usize::MAX, self.first_rows());
         Ok(())
     }
@@ -199,10 +236,11 @@ fn open<'a>(
     mut engine: &'a dyn Engine,
     request: &'a Request<'a>,
     head: &'a Head,
+    task: Task,
     selection: &mut Selection,
 ) -> Result<(&'a dyn Engine, Box<dyn Scorer + 'a>)> {
     loop {
-        match (engine.scorer(head, request.pool), engine.fallback()) {
+        match (engine.scorer(head, request.pool, task), engine.fallback()) {
             (Ok(scorer), _) => return Ok((engine, scorer)),
             (Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })), Some(next)) => {
                 selection.fallbacks.push(error.to_string());
@@ -217,6 +255,7 @@ fn open<'a>(
 enum Asked {
     RowStatistics { exponentials: bool },
     ClassCandidates { thresholds: Vec<f32> },
+    Nearest,
 }
 
 impl Asked {
@@ -226,6 +265,7 @@ impl Asked {
                 exponentials: *exponentials,
             },
             Asked::ClassCandidates { thresholds } => Question::ClassCandidates { thresholds },
+            Asked::Nearest => Question::Nearest,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Engine`] on a wgpu device.
 
+use equipoise_core::engine::Task;
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Engine, Head, Pool, Scorer};
 use equipoise_shaders::{ALL, Shader};
@@ -61,7 +62,7 @@ impl GpuEngine {
         Self::made(gpu.adapter, gpu.device, gpu.queue, sizes, (logits, rows))
     }
 
-    /// The variants of `row_statistics` and `class_candidates` that the device can run.
+    /// The variants of the row kernels that the device can run.
     pub fn row_variants(&self) -> impl Iterator<Item = &'static str> {
         self.kernels
             .rows
@@ -182,20 +183,25 @@ impl GpuEngine {
         &'a self,
         head: &Head,
         pool: &'a dyn Pool,
+        task: Task,
         resident: Option<&'a [Part]>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        let shape = ScanShape::of(head, pool)?;
+        let shape = ScanShape::of(head, pool, task)?;
         let storage = match shape.width {
             2 => Storage::F16,
             _ => Storage::F32,
         };
         let made = Plan::new(shape, &self.sizes).and_then(|plan| {
             let path = self.path(head, storage, plan.max_rows)?;
-            let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
+            let buffers = HeadBuffers::new(&self.context, head, &plan, &path, task)?;
             Ok((plan, path, buffers))
         });
         let (plan, path, buffers) = made.map_err(|error| error.on(&self.name))?;
         let rows = self.kernels.rows.fastest(head.classes(), |variants| {
+            if task == Task::Nearest {
+                // What is known of the others is as good.
+                return None;
+            }
             // Without measurements the scan goes on, and a device that fails will say so.
             let values = pool.chunk(0, plan.max_rows.min(MEASURED_ROWS)).ok()?.values;
             let timed = TimedBlock::new(self, head, values, &plan, (&path, &buffers)).ok()?;
@@ -240,7 +246,8 @@ impl Engine for GpuEngine {
         &'a self,
         head: &Head,
         pool: &'a dyn Pool,
+        task: Task,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        self.new_scorer(head, pool, None)
+        self.new_scorer(head, pool, task, None)
     }
 }

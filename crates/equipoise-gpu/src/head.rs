@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use equipoise_core::Head;
-use equipoise_core::engine::{BoundaryScales, NO_BOUNDARY};
+use equipoise_core::engine::{BoundaryScales, NO_BOUNDARY, Task};
 use wgpu::{Buffer, BufferUsages};
 
 use crate::GpuError;
@@ -21,10 +21,18 @@ pub(crate) struct ScaleSlice {
     pub(crate) scales: Buffer,
 }
 
+impl ScaleSlice {
+    /// Its classes.
+    pub(crate) fn range(&self) -> Range<u32> {
+        self.classes.start as u32..self.classes.end as u32
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct HeadBuffers {
     pub(crate) head: Vec<Weights>,
+    /// None where nobody asks about boundaries.
     pub(crate) scales: Vec<ScaleSlice>,
 }
 
@@ -35,6 +43,7 @@ impl HeadBuffers {
         head: &Head,
         plan: &Plan,
         path: &Path,
+        task: Task,
     ) -> Result<Self, GpuError> {
         let classes = head.classes();
         let slices = |length: usize| {
@@ -48,6 +57,12 @@ impl HeadBuffers {
                 .map(|range| path.weights(context, head, range))
                 .collect())
         })?;
+        if task == Task::Nearest {
+            return Ok(Self {
+                head: head_slices,
+                scales: Vec::new(),
+            });
+        }
         // Each by itself: where memory runs out, the rest of the table is not computed in vain.
         let made = BoundaryScales::new(head);
         let scales = slices(plan.scale_slice)

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use equipoise_core::engine::{ACCEPT_NONE, LogitError, RowStatistics, Tolerance};
+use equipoise_core::engine::{ACCEPT_NONE, LogitError, Nearest, RowStatistics, Task, Tolerance};
 use equipoise_core::memory::ScanShape;
 use equipoise_core::{Head, Values as HostValues};
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
@@ -61,10 +61,11 @@ pub(crate) struct TimedBlock<'a> {
     thresholds: Buffer,
     statistics: Buffer,
     found: Buffer,
+    nearest: Buffer,
 }
 
 impl GpuEngine {
-    /// Times `row_norms`, and every variant of `row_statistics` and `class_candidates`, on the first rows of
+    /// Times `row_norms`, and every variant of the other row kernels, on the first rows of
     /// `values`, (rows, M) row-major, as many as a block holds, each for about `budget`. `thresholds` are
     /// those of [`equipoise_core::Question::ClassCandidates`], C of them: on them depends how much the last
     /// one writes.
@@ -85,13 +86,14 @@ impl GpuEngine {
             dim,
             classes: head.classes(),
             width: values.width(),
+            task: Task::Boundaries,
         };
         let plan = Plan::new(shape, &self.sizes)?;
         let rows = plan.max_rows.min(values.len() / dim);
         let values = values.slice(0..rows * dim);
         let (_, storage) = bytes_of_values(values);
         let path = self.path(head, storage, plan.max_rows)?;
-        let buffers = HeadBuffers::new(&self.context, head, &plan, &path)?;
+        let buffers = HeadBuffers::new(&self.context, head, &plan, &path, Task::Boundaries)?;
         let block = TimedBlock::new(self, head, values, &plan, (&path, &buffers))?;
         self.context.guarded(|| {
             let thresholds = cast_slice(thresholds);
@@ -112,6 +114,9 @@ impl GpuEngine {
                     block.class_candidates(kernels, encoder);
                 })?,
             );
+            times.push(block.time(("nearest", variant), budget, |encoder| {
+                block.nearest(kernels, encoder);
+            })?);
         }
         Ok(times)
     }
@@ -157,6 +162,7 @@ impl<'a> TimedBlock<'a> {
                 thresholds: buffer("timed thresholds", classes * 4),
                 statistics: buffer("timed statistics", rows * size_of::<RowStatistics>()),
                 found: buffer("timed candidates", list_bytes(capacity) as usize),
+                nearest: buffer("timed nearest centres", rows * size_of::<Nearest>()),
             };
             context.write(&block.values, bytes);
             context.write(&block.available, &vec![0xff; rows.div_ceil(32) * 4]);
@@ -239,6 +245,11 @@ impl<'a> TimedBlock<'a> {
         }
     }
 
+    fn nearest(&self, kernels: &RowKernels, encoder: &mut CommandEncoder) {
+        let (context, kernel) = (&self.engine.context, &kernels.nearest);
+        kernel.record(context, encoder, self.rows(), &self.nearest);
+    }
+
     /// Seconds of one of `runs` runs.
     fn run(&self, runs: u32, record: impl Fn(&mut CommandEncoder)) -> Result<f64, GpuError> {
         let time = self.timer.time(|encoder| {
@@ -303,7 +314,7 @@ mod tests {
             .map(|time| (time.kernel, time.variant))
             .collect();
         let variants = engine.kernels.rows.all().iter().flat_map(|rows| {
-            ["row_statistics", "class_candidates"].map(|kernel| (kernel, rows.variant))
+            ["row_statistics", "class_candidates", "nearest"].map(|kernel| (kernel, rows.variant))
         });
         let expected: Vec<_> = [("row_norms", "")].into_iter().chain(variants).collect();
         assert_eq!(names, expected);
@@ -315,10 +326,12 @@ mod tests {
             dim: 2,
             classes: 2,
             width: 4,
+            task: Task::Boundaries,
         };
         let plan = Plan::new(shape, &engine.sizes).expect("a plan");
         let path = engine.path(&head, Storage::F32, 100).expect("a path");
-        let buffers = HeadBuffers::new(&engine.context, &head, &plan, &path).expect("buffers");
+        let buffers = HeadBuffers::new(&engine.context, &head, &plan, &path, Task::Boundaries)
+            .expect("buffers");
         let values = HostValues::F32(&values);
         let block = TimedBlock::new(&engine, &head, values, &plan, (&path, &buffers));
         let block = block.expect("a block");

@@ -1,5 +1,6 @@
 //! How a head and its blocks are laid out within a device's limits.
 
+use equipoise_core::engine::{Nearest, Task};
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape, within};
 use equipoise_core::{Candidate, RowStatistics};
 
@@ -92,14 +93,18 @@ impl Plan {
         let (classes, dim) = (shape.classes as u64, shape.dim as u64);
         let values = rows * dim * shape.width as u64;
         let statistics = rows * size_of::<RowStatistics>() as u64;
-        let list = list_bytes(self.capacity).max(statistics);
+        let nearest = rows * size_of::<Nearest>() as u64;
+        let (list, prefix, scales) = match shape.task {
+            Task::Nearest => (nearest, nearest, 0),
+            Task::Boundaries => (
+                list_bytes(self.capacity).max(statistics),
+                list_bytes(self.capacity.min(PREFIX)).max(statistics),
+                4 * classes * classes,
+            ),
+        };
         // Two f16 parts take as much as f32.
         plan.add(Place::Device, "head", 4 * classes * (dim + 1));
-        plan.add(
-            Place::Device,
-            "scales of all classes",
-            4 * classes * classes,
-        );
+        plan.add(Place::Device, "scales of all classes", scales);
         plan.add(Place::Device, "logits", 4 * rows * classes);
         plan.add(Place::Device, "embeddings", depth * values);
         plan.add(
@@ -109,7 +114,6 @@ impl Plan {
         );
         plan.add(Place::Host, "head", 4 * classes * dim);
         plan.add(Place::Host, "embeddings on their way", depth * values);
-        let prefix = list_bytes(self.capacity.min(PREFIX)).max(statistics);
         plan.add(Place::Host, "results on their way", depth * prefix + list);
         plan
     }

@@ -1,5 +1,6 @@
 //! Pools that stay on the device.
 
+use equipoise_core::engine::Task;
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::{Buffer, BufferUsages};
@@ -206,9 +207,10 @@ impl Engine for ResidentPool<'_> {
         &'a self,
         head: &Head,
         pool: &'a dyn Pool,
+        task: Task,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
         let same = std::ptr::addr_eq(pool, self.pool);
         let parts = (same && !self.parts.is_empty()).then_some(self.parts.as_slice());
-        self.engine.new_scorer(head, pool, parts)
+        self.engine.new_scorer(head, pool, task, parts)
     }
 }

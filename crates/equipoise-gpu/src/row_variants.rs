@@ -13,12 +13,13 @@ use crate::choices::Cache;
 use crate::device::Context;
 use crate::facts::Facts;
 use crate::kernels::class_candidates::ClassCandidates;
+use crate::kernels::nearest::Nearest;
 use crate::kernels::row_statistics::RowStatistics;
 
 /// Environment variable that decides.
 const VARIABLE: &str = "EQUIPOISE_SUBGROUPS";
 
-/// Who chooses the variant of kernels `row_statistics` and `class_candidates`.
+/// Who chooses the variant of kernels `row_statistics`, `class_candidates` and `nearest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RowsChoice {
     /// The faster on the device.
@@ -51,6 +52,7 @@ pub(crate) struct RowKernels {
     pub(crate) variant: &'static str,
     pub(crate) row_statistics: RowStatistics,
     pub(crate) class_candidates: ClassCandidates,
+    pub(crate) nearest: Nearest,
 }
 
 impl RowKernels {
@@ -59,6 +61,7 @@ impl RowKernels {
             variant: if subgroups { "subgroup" } else { "plain" },
             row_statistics: RowStatistics::new(context, subgroups),
             class_candidates: ClassCandidates::new(context, subgroups),
+            nearest: Nearest::new(context, subgroups),
         }
     }
 }

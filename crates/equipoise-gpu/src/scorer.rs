@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 
-use bytemuck::{cast_slice, cast_slice_mut, pod_read_unaligned};
-use equipoise_core::engine::{Answer, LogitError, NONFINITE, Precision, Question, Tolerance};
+use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut, pod_read_unaligned};
+use equipoise_core::engine::{
+    Answer, LogitError, NONFINITE, Nearest, Precision, Question, Tolerance,
+};
 use equipoise_core::{Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
 use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
@@ -55,12 +57,22 @@ struct Flying {
     slot: Slot,
     start: usize,
     rows: usize,
-    /// Candidates that the list holds; `None` where statistics were asked for.
-    capacity: Option<usize>,
+    form: Form,
     readback: Buffer,
     bytes: u64,
     mapping: Mapping,
     submission: SubmissionIndex,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// A record for each row.
+    Statistics,
+    /// A record for each row.
+    Nearest,
+    /// A list of candidates, and how many it holds at most.
+    Candidates(usize),
 }
 
 impl<'a> GpuScorer<'a> {
@@ -173,7 +185,7 @@ impl<'a> GpuScorer<'a> {
             first_norm,
             available: &mask,
         };
-        let (capacity, bytes) = self.ask(&mut slot, &mut encoder, rows, question);
+        let (form, bytes) = self.ask(&mut slot, &mut encoder, rows, question);
         let results = slot.results.at_least(context, bytes).clone();
         let readback = slot.readback.at_least(context, bytes).clone();
         encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
@@ -182,7 +194,7 @@ impl<'a> GpuScorer<'a> {
             slot,
             start: block.start,
             rows: block.rows,
-            capacity,
+            form,
             mapping: context.map(&readback, bytes, MapMode::Read),
             readback,
             bytes,
@@ -190,14 +202,14 @@ impl<'a> GpuScorer<'a> {
         })
     }
 
-    /// Records the row kernel; returns the list's capacity, and the bytes of the results to read.
+    /// Records the row kernel; returns what comes back, and the bytes of it to read.
     fn ask(
         &self,
         slot: &mut Slot,
         encoder: &mut CommandEncoder,
         rows: Rows<'_>,
         question: Question<'_>,
-    ) -> (Option<usize>, u64) {
+    ) -> (Form, u64) {
         let (context, kernels) = (&self.engine.context, self.kernels);
         match question {
             // Exponentials cost a GPU next to nothing.
@@ -208,7 +220,13 @@ impl<'a> GpuScorer<'a> {
                     let kernel = &kernels.row_statistics;
                     kernel.record(context, encoder, slice, rows, &results);
                 }
-                (None, bytes)
+                (Form::Statistics, bytes)
+            }
+            Question::Nearest => {
+                let bytes = u64::from(rows.rows) * size_of::<Nearest>() as u64;
+                let results = slot.results.at_least(context, bytes).clone();
+                kernels.nearest.record(context, encoder, rows, &results);
+                (Form::Nearest, bytes)
             }
             Question::ClassCandidates { thresholds } => {
                 let most = self.plan.capacity.min(rows.rows as usize * self.classes);
@@ -226,7 +244,7 @@ impl<'a> GpuScorer<'a> {
                     let kernel = &kernels.class_candidates;
                     kernel.record(context, encoder, slice, rows, lists);
                 }
-                (Some(most), list_bytes(most.min(PREFIX)))
+                (Form::Candidates(most), list_bytes(most.min(PREFIX)))
             }
         }
     }
@@ -238,7 +256,7 @@ impl<'a> GpuScorer<'a> {
             mut slot,
             start,
             rows,
-            capacity,
+            form,
             readback,
             bytes,
             mapping,
@@ -247,15 +265,18 @@ impl<'a> GpuScorer<'a> {
         mapping.finish(context, Some(submission))?;
         answer.clear();
         (answer.start, answer.rows) = (start, rows);
-        let Some(capacity) = capacity else {
-            let none = bytemuck::Zeroable::zeroed();
-            answer.statistics.resize(rows, none);
-            copy_out(&readback, 0, bytes, cast_slice_mut(&mut answer.statistics))?;
-            let rows = answer.statistics.iter().enumerate();
-            let bad = rows.filter(|(_, row)| row.tolerance == NONFINITE);
-            answer.nonfinite.extend(bad.map(|(index, _)| start + index));
-            readback.unmap();
-            return Ok(slot);
+        let capacity = match form {
+            Form::Candidates(capacity) => capacity,
+            Form::Statistics => {
+                records(&readback, bytes, rows, &mut answer.statistics)?;
+                note_nonfinite(answer, |answer| &answer.statistics, |row| row.tolerance);
+                return Ok(slot);
+            }
+            Form::Nearest => {
+                records(&readback, bytes, rows, &mut answer.nearest)?;
+                note_nonfinite(answer, |answer| &answer.nearest, |row| row.tolerance);
+                return Ok(slot);
+            }
         };
         let mut count = [0u8; 4];
         copy_out(&readback, 0, bytes, &mut count)?;
@@ -309,6 +330,31 @@ impl<'a> GpuScorer<'a> {
         self.logits = Growing::storage("logits");
         error.on(&self.engine.name)
     }
+}
+
+/// Reads a record for each row.
+fn records<T: Pod + Zeroable>(
+    readback: &Buffer,
+    bytes: u64,
+    rows: usize,
+    out: &mut Vec<T>,
+) -> Result<(), GpuError> {
+    out.resize(rows, T::zeroed());
+    copy_out(readback, 0, bytes, cast_slice_mut(out))?;
+    readback.unmap();
+    Ok(())
+}
+
+/// Notes the rows that hold a NaN or an infinity, as their tolerances say.
+fn note_nonfinite<T>(
+    answer: &mut Answer,
+    records: impl Fn(&Answer) -> &[T],
+    tolerance: impl Fn(&T) -> f32,
+) {
+    let rows = records(answer).iter().enumerate();
+    let bad = rows.filter(|(_, row)| tolerance(row) == NONFINITE);
+    let bad: Vec<usize> = bad.map(|(index, _)| answer.start + index).collect();
+    answer.nonfinite.extend(bad);
 }
 
 /// Copies mapped bytes, of which there are `mapped`, from `offset` on.

@@ -30,6 +30,7 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
             "logits",
             "row_statistics",
             "class_candidates",
+            "nearest",
             "select base",
             "select mase",
             "select margin"
@@ -230,6 +231,7 @@ fn a_gpu_is_checked_and_measured_streamed_and_resident() {
         ("row_norms", "f16"),
         ("row_statistics", "plain"),
         ("class_candidates", "plain"),
+        ("nearest", "plain"),
         ("select base", "streamed"),
         ("select margin", "resident"),
     ] {

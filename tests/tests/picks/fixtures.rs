@@ -6,7 +6,7 @@ use equipoise_tests::{brute_force, fixtures};
 use crate::engines;
 
 /// Strategies the fixtures are known to carry.
-const CARRIED: [&str; 4] = ["base", "mase", "margin", "confidence"];
+const CARRIED: [&str; 5] = ["base", "mase", "margin", "confidence", "coreset"];
 
 /// How far the fixtures' distances may lie from the definition's: theirs add the products up in
 /// another order, in float64, and distances near 0 come from cancellation.
@@ -21,9 +21,14 @@ fn picks_equal_expected(engine: &dyn Engine) {
                 continue;
             };
             seen.push(strategy.name());
+            let budget = match *name == "coreset" {
+                true => expected.len(),
+                false => fixture.budget,
+            };
             let request = Request {
                 head: Some(&fixture.head),
-                ..Request::new(&pool, &fixture.available, fixture.budget)
+                labelled: &fixture.labelled,
+                ..Request::new(&pool, &fixture.available, budget)
             };
             let selection = strategy.select(engine, &request).unwrap();
             let rows: Vec<usize> = selection.picks.iter().map(|pick| pick.row).collect();

@@ -80,7 +80,7 @@ pub(crate) fn run(
 }
 
 /// Asks `strategy` the same question five ways, and wants `expected` each time.
-fn agrees(
+pub(crate) fn agrees(
     engine: &dyn Engine,
     strategy: &dyn Strategy,
     request: &Request<'_>,

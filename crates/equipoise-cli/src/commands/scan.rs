@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use equipoise::core::engine::Task;
 use equipoise::core::memory::ScanShape;
 use equipoise::core::strategies::{Ranking, Serving, scan_shard, shard_memory, shard_rows};
 use equipoise::core::{Engine, Pool, Request};
@@ -98,7 +99,7 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
     };
     let head = files.request(question).head_for(strategy)?;
     let need = Need {
-        shape: ScanShape::of(head, files.pool)?,
+        shape: ScanShape::of(head, files.pool, Task::Boundaries)?,
         bytes: shard_memory(head, &serving, &depths, rows.len()),
     };
     let scans = Scans {

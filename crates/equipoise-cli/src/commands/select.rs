@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use equipoise::core::memory::ScanShape;
 use equipoise::core::{Engine, Pick, Pool, Request, Selection};
 use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
@@ -115,13 +114,8 @@ fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
     let strategy = job.question.strategy;
     let bytes = strategy.memory(&files.request(&job.question));
     let bytes = bytes.map_err(|error| job.question.name_row(error, files.pool))?;
-    Ok(match (&files.head, strategy.needs_head()) {
-        (Some(head), true) => Some(Need {
-            shape: ScanShape::of(&head.head, files.pool)?,
-            bytes,
-        }),
-        _ => None,
-    })
+    let shape = strategy.scan_shape(&files.request(&job.question))?;
+    Ok(shape.map(|shape| Need { shape, bytes }))
 }
 
 /// Selects and writes the picks.
@@ -151,6 +145,9 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     bar.finish_and_clear();
     let scan_seconds = started.elapsed().as_secs_f64();
     let selection = selection.map_err(|error| question.name_row(error, files.pool))?;
+    for notice in &selection.notices {
+        console.note(notice);
+    }
     for why in &selection.fallbacks {
         console.warn(format!("{why}: went on with another device"));
     }

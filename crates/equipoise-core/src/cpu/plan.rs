@@ -1,7 +1,7 @@
 //! How the CPU engine cuts its work, and what memory that takes.
 
 use super::row::LANES;
-use crate::engine::Candidate;
+use crate::engine::{Candidate, Nearest, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
 
 /// Most rows of a part: more make the product no faster.
@@ -62,7 +62,8 @@ impl CpuPlan {
             };
             (plan, plan.memory(shape).bytes(Place::Host))
         };
-        let fits = 4 * (stride as u64) * (shape.classes as u64) <= TABLE_BYTES;
+        let bytes = 4 * (stride as u64) * (shape.classes as u64);
+        let fits = shape.task == Task::Boundaries && bytes <= TABLE_BYTES;
         let tables: &[bool] = if fits { &[true, false] } else { &[false] };
         let halves =
             || std::iter::successors(Some(most), |rows| Some(rows / 2)).take_while(|r| *r > 0);
@@ -83,13 +84,14 @@ impl CpuPlan {
         let numbers = |count: usize, each: usize| 4 * count as u64 * each as u64;
         let (classes, dim) = (shape.classes, shape.dim);
         plan.add(Place::Host, "head", numbers(classes, dim));
-        match self.table {
-            true => plan.add(
+        match (shape.task, self.table) {
+            (Task::Nearest, _) => {}
+            (Task::Boundaries, true) => plan.add(
                 Place::Host,
                 "scales of all classes",
                 numbers(classes, self.stride),
             ),
-            false => {
+            (Task::Boundaries, false) => {
                 plan.add(Place::Host, "centred head", numbers(classes, dim));
                 // Scales and the products they are made of, for each row's class.
                 let lines = 2 * self.threads * self.part_rows.min(classes);
@@ -104,6 +106,11 @@ impl CpuPlan {
         plan.add(Place::Host, "logits", numbers(rows, self.stride));
         if shape.width == 2 {
             plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
+        }
+        if shape.task == Task::Nearest {
+            let bytes = (self.max_rows * size_of::<Nearest>()) as u64;
+            plan.add(Place::Host, "nearest centres", bytes);
+            return plan;
         }
         // This block's and the last one's, in memory that grows by doubling.
         let candidates = 4 * (self.capacity + self.threads * classes) as u64;
@@ -122,6 +129,7 @@ mod tests {
         dim: 2048,
         classes: 1000,
         width: 2,
+        task: Task::Boundaries,
     };
 
     #[test]

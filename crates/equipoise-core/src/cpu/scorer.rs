@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use super::plan::CpuPlan;
 use super::row::{NO_LOGIT, Row, add_bias, is_plausible};
-use super::{class_candidates, logits, row_norms, row_statistics};
+use super::{class_candidates, logits, nearest, row_norms, row_statistics};
 use crate::engine::{
-    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, NO_BOUNDARY, NONFINITE, Precision,
-    Question, RowStatistics, Scorer, Tolerance, UNAVAILABLE, UNDECIDABLE,
+    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, NO_BOUNDARY, NONFINITE, Nearest,
+    Precision, Question, RowStatistics, Scorer, Task, Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::vectorised::vectorised;
@@ -65,17 +65,25 @@ impl Engine for CpuEngine {
         Ok(self.parts(shape)?.memory(shape))
     }
 
-    fn scorer<'a>(&'a self, head: &Head, pool: &'a dyn Pool) -> Result<Box<dyn Scorer + 'a>> {
-        let plan = self.parts(ScanShape::of(head, pool)?)?;
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        let plan = self.parts(ScanShape::of(head, pool, task)?)?;
         let mut bias = head.bias().to_vec();
         bias.resize(plan.stride, 0.0);
-        let scales = BoundaryScales::new(head);
         Ok(Box::new(CpuScorer {
             pool,
             tolerance: Tolerance::new(head, logits::error(head.dim())),
-            scales: match plan.table {
-                true => Scales::Table(scales.table(head, plan.stride, NO_BOUNDARY)),
-                false => Scales::Made(scales),
+            scales: match (task, plan.table) {
+                (Task::Nearest, _) => Scales::Needless,
+                (Task::Boundaries, true) => {
+                    let scales = BoundaryScales::new(head);
+                    Scales::Table(scales.table(head, plan.stride, NO_BOUNDARY))
+                }
+                (Task::Boundaries, false) => Scales::Made(BoundaryScales::new(head)),
             },
             head: head.clone(),
             bias,
@@ -109,6 +117,8 @@ enum Scales {
     Table(Vec<f32>),
     /// The table would be too large: made for each part.
     Made(BoundaryScales),
+    /// Nobody asks for them.
+    Needless,
 }
 
 /// One thread's memory.
@@ -147,6 +157,7 @@ enum Output<'a> {
     /// With exponentials or without.
     Statistics(&'a mut [RowStatistics], bool),
     Candidates(&'a mut Vec<Candidate>),
+    Nearest(&'a mut [Nearest]),
 }
 
 /// What the parts of a block share.
@@ -231,6 +242,16 @@ impl CpuScorer<'_> {
                     }
                 }
             }
+            Output::Nearest(nearest) => {
+                for (index, out) in nearest.iter_mut().enumerate() {
+                    match is_scored(tolerances[index]) {
+                        true => {
+                            *out = nearest::run(row(index).z, tops[index], tolerances[index]);
+                        }
+                        false => out.tolerance = tolerances[index],
+                    }
+                }
+            }
             Output::Candidates(candidates) => {
                 for (index, tolerance) in tolerances.iter().enumerate() {
                     let (number, before) = ((first + index) as u32, candidates.len());
@@ -290,6 +311,7 @@ impl CpuScorer<'_> {
         let made = match &self.scales {
             Scales::Table(table) => return Lines::Table(table),
             Scales::Made(made) => made,
+            Scales::Needless => return Lines::Table(&[]),
         };
         let mut classes = Vec::new();
         let rows = logits
@@ -376,6 +398,13 @@ impl Scorer for CpuScorer<'_> {
                 answer.statistics.resize(rows, none);
                 let outs = answer.statistics.par_chunks_mut(part_rows).enumerate();
                 outs.map(|(index, out)| part(index, Output::Statistics(out, exponentials)))
+                    .collect()
+            }
+            Question::Nearest => {
+                let none = bytemuck::Zeroable::zeroed();
+                answer.nearest.resize(rows, none);
+                let outs = answer.nearest.par_chunks_mut(part_rows).enumerate();
+                outs.map(|(index, out)| part(index, Output::Nearest(out)))
                     .collect()
             }
             Question::ClassCandidates { .. } => {

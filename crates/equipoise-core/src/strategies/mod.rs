@@ -1,12 +1,14 @@
 //! The strategies: rules that turn pool, head and labelled rows into picks.
 
 mod base;
+mod coreset;
 mod per_row;
 mod random;
 mod serve;
 mod shards;
 
 pub use base::Base;
+pub use coreset::{Coreset, KCenter};
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
 pub use serve::Serving;
@@ -14,7 +16,10 @@ pub use shards::{
     Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_memory, shard_rows,
 };
 
+use crate::engine::Task;
+use crate::memory::ScanShape;
 use crate::quota::ClassOrder;
+use crate::start::Start;
 use crate::{Engine, Error, Head, LabelledRow, Pick, Pool, Result, RowSet};
 
 /// What to do about an embedding with a NaN or an infinity.
@@ -44,6 +49,8 @@ pub struct Request<'a> {
     pub quotas: Option<&'a [usize]>,
     /// In which order classes are served.
     pub class_order: ClassOrder,
+    /// Which row coreset begins with, where nothing is labelled.
+    pub start: Start,
     /// Makes every random choice reproducible.
     pub seed: u64,
     /// The round, from 0: another stream of random numbers.
@@ -65,6 +72,7 @@ impl<'a> Request<'a> {
             budget,
             quotas: None,
             class_order: ClassOrder::Id,
+            start: Start::Auto,
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
@@ -124,6 +132,8 @@ pub struct Selection {
     pub refills: u64,
     /// Why devices were given up for those they fall back on, in order.
     pub fallbacks: Vec<String>,
+    /// What a user should know of how it was done.
+    pub notices: Vec<String>,
 }
 
 /// A rule that picks rows. It asks the engine for operations and does not know the device.
@@ -149,6 +159,18 @@ pub trait Strategy: Send + Sync {
         Ok(0)
     }
 
+    /// The shape of the largest scan that an engine will be asked for; none where there is no scan.
+    ///
+    /// # Errors
+    /// As [`Strategy::select`], where the request is wrong.
+    fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {
+        if !self.needs_head() {
+            return Ok(None);
+        }
+        let head = request.head_for(self.name())?;
+        ScanShape::of(head, request.pool, Task::Boundaries).map(Some)
+    }
+
     /// What it ranks by, where its picks are the smallest of some scores: then it can be asked of shards
     /// apart, by [`scan_shard`] and [`merge()`].
     fn ranking(&self) -> Option<Ranking> {
@@ -164,7 +186,15 @@ pub trait Strategy: Send + Sync {
 
 /// Every strategy, in the order they are listed.
 pub fn all() -> &'static [&'static dyn Strategy] {
-    &[&Base, &Mase, &Margin, &Confidence, &Entropy, &Random]
+    &[
+        &Base,
+        &Mase,
+        &Margin,
+        &Confidence,
+        &Entropy,
+        &Coreset,
+        &Random,
+    ]
 }
 
 /// The strategy of that name.

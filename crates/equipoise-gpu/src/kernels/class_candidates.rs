@@ -51,11 +51,12 @@ impl ClassCandidates {
     ) {
         let parameters = RowParameters {
             capacity: lists.capacity,
-            ..rows.parameters(slice)
+            ..rows.parameters(slice.range())
         };
         let uniform = context.uniform("row parameters", bytes_of(&parameters));
         let mut resources = vec![uniform.as_entire_binding()];
-        resources.extend(rows.bindings(slice));
+        resources.extend(rows.bindings());
+        resources.push(slice.scales.as_entire_binding());
         resources.extend([
             first_bytes(lists.thresholds, u64::from(rows.classes) * 4),
             first_bytes(lists.found, list_bytes(lists.capacity as usize)),

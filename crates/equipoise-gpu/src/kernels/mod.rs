@@ -2,6 +2,7 @@
 
 pub(crate) mod class_candidates;
 pub(crate) mod logits;
+pub(crate) mod nearest;
 pub(crate) mod row_norms;
 pub(crate) mod row_statistics;
 
@@ -120,10 +121,22 @@ impl Kernel {
         resources: &[BindingResource<'_>],
         groups: [u32; 2],
     ) {
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = (0..)
-            .zip(resources)
+        let bound: Vec<_> = (0..).zip(resources.iter().cloned()).collect();
+        self.record_at(context, encoder, &bound, groups);
+    }
+
+    /// Records one dispatch with resources bound where they say.
+    pub(crate) fn record_at(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        resources: &[(u32, BindingResource<'_>)],
+        groups: [u32; 2],
+    ) {
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = resources
+            .iter()
             .map(|(binding, resource)| wgpu::BindGroupEntry {
-                binding,
+                binding: *binding,
                 resource: resource.clone(),
             })
             .collect();

@@ -1,5 +1,7 @@
 //! Kernel `row_statistics`: what the per-row scores are made of.
 
+use std::ops::Range;
+
 use bytemuck::bytes_of;
 use equipoise_core::engine::Tolerance;
 use equipoise_shaders::{ROW_STATISTICS_PLAIN, ROW_STATISTICS_SUBGROUP, RowParameters};
@@ -31,12 +33,13 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    pub(super) fn parameters(&self, slice: &ScaleSlice) -> RowParameters {
+    /// For the rows whose predicted class is one of `classes`.
+    pub(super) fn parameters(&self, classes: Range<u32>) -> RowParameters {
         RowParameters {
             rows: self.rows,
             classes: self.classes,
-            first: slice.classes.start as u32,
-            count: slice.classes.len() as u32,
+            first: classes.start,
+            count: classes.end - classes.start,
             first_norm: self.first_norm,
             slope: self.tolerance.slope,
             offset: self.tolerance.offset,
@@ -45,15 +48,14 @@ impl Rows<'_> {
         }
     }
 
-    /// What both row kernels bind from 1 to 4.
-    pub(super) fn bindings<'b>(&'b self, slice: &'b ScaleSlice) -> [wgpu::BindingResource<'b>; 4] {
+    /// What the row kernels bind from 1 to 3.
+    pub(super) fn bindings(&self) -> [wgpu::BindingResource<'_>; 3] {
         let logits = u64::from(self.rows) * u64::from(self.classes) * 4;
         let norms = u64::from(self.first_norm + self.rows) * 4;
         [
             first_bytes(self.logits, logits),
             first_bytes(self.norms, norms),
             first_bytes(self.available, u64::from(self.rows.div_ceil(32)) * 4),
-            slice.scales.as_entire_binding(),
         ]
     }
 
@@ -82,11 +84,12 @@ impl RowStatistics {
         rows: Rows<'_>,
         statistics: &Buffer,
     ) {
-        let parameters = rows.parameters(slice);
+        let parameters = rows.parameters(slice.range());
         let uniform = context.uniform("row parameters", bytes_of(&parameters));
         let bytes = u64::from(rows.rows) * size_of::<equipoise_core::RowStatistics>() as u64;
         let mut resources = vec![uniform.as_entire_binding()];
-        resources.extend(rows.bindings(slice));
+        resources.extend(rows.bindings());
+        resources.push(slice.scales.as_entire_binding());
         resources.push(first_bytes(statistics, bytes));
         self.kernel
             .record(context, encoder, &resources, rows.workgroups());

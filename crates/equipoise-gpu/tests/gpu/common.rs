@@ -1,7 +1,7 @@
 //! Cases, and what must hold for any engine's answers on them.
 
 use equipoise_core::engine::{
-    ACCEPT_ALL, ALL_CLASSES, Answer, Candidate, NO_CLASS, PAIR, Question, RowStatistics,
+    ACCEPT_ALL, ALL_CLASSES, Answer, Candidate, NO_CLASS, PAIR, Question, RowStatistics, Task,
     UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
 };
 use equipoise_core::{Engine, Head, MemoryPool, RowSet, Values, definition};
@@ -113,7 +113,11 @@ impl Case {
 /// The answer about all rows, in blocks of the engine's own size, several in flight.
 pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> Answer {
     let pool = case.pool();
-    let mut scorer = engine.scorer(&case.head, &pool).expect("a scorer");
+    let task = match question {
+        Question::Nearest => Task::Nearest,
+        _ => Task::Boundaries,
+    };
+    let mut scorer = engine.scorer(&case.head, &pool, task).expect("a scorer");
     let (mut all, mut answer) = (Answer::default(), Answer::default());
     let mut candidates = Vec::new();
     let (mut next, mut flying) = (0, 0);
@@ -130,6 +134,7 @@ pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> A
         assert!(!answer.overflow, "the list overflowed");
         all.nonfinite.extend(&answer.nonfinite);
         all.statistics.extend(&answer.statistics);
+        all.nearest.extend(&answer.nearest);
         candidates.extend(in_pool(&answer));
     }
     candidates.sort_by_key(|candidate| (candidate.row, candidate.class));

@@ -60,6 +60,43 @@ fn agrees_with_its_twins() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn the_nearest_agrees_with_its_twin() {
+    let (engine, cpu) = (engine(), CpuEngine::new());
+    for (rows, centres, dim) in [(70, 1, 24), (65, 2, 3), (129, 65, 33), (40, 200, 8)] {
+        let mut case = Case::random(rows, centres, dim, 3);
+        case.available.remove(7);
+        case.values[9 * dim] = f32::NAN;
+        let found = ask(&engine, &case, Question::Nearest);
+        let twin = ask(&cpu, &case, Question::Nearest);
+        assert_eq!((&found.nonfinite, &twin.nonfinite), (&vec![9], &vec![9]));
+        assert_eq!(found.nearest.len(), rows);
+        for (row, (found, twin)) in found.nearest.iter().zip(&twin.nearest).enumerate() {
+            if row == 7 || row == 9 {
+                let expected = if row == 7 { UNAVAILABLE } else { NONFINITE };
+                assert_eq!([found.tolerance, twin.tolerance], [expected; 2]);
+                continue;
+            }
+            let exact = equipoise_core::definition::logits(case.embedding(row), &case.head);
+            let best = equipoise_core::definition::predicted(&exact);
+            let others = (0..centres).filter(|c| *c != best).map(|c| exact[c]);
+            let second = others.reduce(f64::max);
+            for nearest in [found, twin] {
+                let near = |found: f32, exact: f64| {
+                    (f64::from(found) - exact).abs() <= f64::from(nearest.tolerance)
+                };
+                assert_eq!(nearest.centre as usize, best, "row {row}: {nearest:?}");
+                assert!(near(nearest.top, exact[best]), "row {row}: {nearest:?}");
+                match second {
+                    Some(second) => assert!(near(nearest.second, second), "row {row}"),
+                    None => assert_eq!(nearest.second, -UNREACHABLE),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn thresholds_keep_exactly_the_lower_bounds_below_them() {
     let case = Case::random(50, 7, 5, 3);
     let thresholds = [ACCEPT_NONE, 0.0, 0.2, 0.4, 0.8, UNREACHABLE, ACCEPT_ALL];

@@ -4,7 +4,7 @@ use crate::common::{
     Case, candidates, check_candidates, check_statistics, engine, engine_with, gpu, in_pool,
     statistics,
 };
-use equipoise_core::engine::{ACCEPT_ALL, Answer, Question};
+use equipoise_core::engine::{ACCEPT_ALL, Answer, Question, Task};
 use equipoise_core::{Candidate, Engine, Error, RowStatistics};
 use equipoise_gpu::{
     AdapterSummary, DeviceChoice, Gpu, GpuEngine, GpuError, ResidentPool, adapters, real_gpu, wgpu,
@@ -22,7 +22,12 @@ fn slices_change_nothing() {
     let case = Case::random(23, 13, 7, 6);
     let pool = case.pool();
     let expected = everything(&engine(), &case);
-    let rows = |engine: &GpuEngine| engine.scorer(&case.head, &pool).unwrap().max_rows();
+    let rows = |engine: &GpuEngine| {
+        engine
+            .scorer(&case.head, &pool, Task::Boundaries)
+            .unwrap()
+            .max_rows()
+    };
     // 400 bytes hold 14 classes' weights, 7 lines of the scale table and of logits, and the 13
     // candidates of one row: another row's would not fit.
     let sliced = engine_with(|sizes| (sizes.binding, sizes.logits) = (400, 1));
@@ -81,7 +86,9 @@ fn a_resident_pool_gives_the_same_answers() {
         let question = Question::ClassCandidates {
             thresholds: &[ACCEPT_ALL; 5],
         };
-        let mut scorer = resident.scorer(&case.head, &pool).unwrap();
+        let mut scorer = resident
+            .scorer(&case.head, &pool, Task::Boundaries)
+            .unwrap();
         let mut found = Vec::new();
         let mut next = 0;
         while next < 600 {
@@ -102,7 +109,7 @@ fn a_full_list_says_so_and_holds_nothing() {
     let case = Case::random(3, 5, 4, 7);
     let pool = case.pool();
     let engine = engine_with(|sizes| sizes.candidates = 1);
-    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let mut scorer = engine.scorer(&case.head, &pool, Task::Boundaries).unwrap();
     let question = Question::ClassCandidates {
         thresholds: &[ACCEPT_ALL; 5],
     };
@@ -124,7 +131,7 @@ fn a_full_list_says_so_and_holds_nothing() {
 fn thresholds_of_another_head_are_an_error() {
     let case = Case::random(3, 2, 4, 8);
     let (engine, pool) = (engine(), case.pool());
-    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let mut scorer = engine.scorer(&case.head, &pool, Task::Boundaries).unwrap();
     let question = Question::ClassCandidates {
         thresholds: &[ACCEPT_ALL],
     };
@@ -139,7 +146,7 @@ fn a_head_too_large_for_the_device_is_an_error() {
     let engine = engine_with(|sizes| sizes.binding = 100);
     let pool = case.pool();
     let error = engine
-        .scorer(&case.head, &pool)
+        .scorer(&case.head, &pool, Task::Boundaries)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -177,7 +184,7 @@ fn a_lost_device_is_an_error() {
     let device = gpu.device.clone();
     let engine = GpuEngine::new(gpu).unwrap();
     let pool = case.pool();
-    let mut scorer = engine.scorer(&case.head, &pool).unwrap();
+    let mut scorer = engine.scorer(&case.head, &pool, Task::Boundaries).unwrap();
     let question = Question::ClassCandidates {
         thresholds: &[ACCEPT_ALL; 2],
     };
@@ -189,7 +196,10 @@ fn a_lost_device_is_an_error() {
     let mut answer = Answer::default();
     scorer.collect(&mut answer).unwrap();
     assert_eq!(answer.rows, 0, "nothing is in flight after a failure");
-    let error = engine.scorer(&case.head, &pool).map(|_| ()).unwrap_err();
+    let error = engine
+        .scorer(&case.head, &pool, Task::Boundaries)
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(error, Error::Device { .. }), "{error:?}");
 }
 

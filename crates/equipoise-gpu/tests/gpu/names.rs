@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::mem::offset_of;
 use std::path::Path;
 
+use equipoise_core::engine::Nearest;
 use equipoise_core::{Candidate, RowStatistics};
 use equipoise_shaders::{ALL, struct_layout};
 
@@ -72,6 +73,16 @@ fn results_are_laid_out_as_the_shaders_write_them() {
             offset_of!(RowStatistics, moment),
             offset_of!(RowStatistics, mase_lower),
             offset_of!(RowStatistics, mase_upper),
+        ],
+    );
+    assert_layout(
+        "Nearest",
+        size_of::<Nearest>(),
+        &[
+            offset_of!(Nearest, tolerance),
+            offset_of!(Nearest, centre),
+            offset_of!(Nearest, top),
+            offset_of!(Nearest, second),
         ],
     );
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use equipoise::core::cpu::logits;
-use equipoise::core::engine::ACCEPT_ALL;
+use equipoise::core::engine::{ACCEPT_ALL, Nearest, Task};
 use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{self, Gpu, GpuEngine, Storage};
 use equipoise::pool::Dtype;
@@ -26,6 +26,7 @@ const MOST_MEASUREMENTS: usize = 5;
 
 /// Bytes of a row's statistics, and of a row's norm.
 const STATISTICS: f64 = size_of::<equipoise::core::RowStatistics>() as f64;
+const NEAREST: f64 = size_of::<Nearest>() as f64;
 const NORM: f64 = 4.0;
 
 /// A device, and a pool and a head to measure it with.
@@ -62,12 +63,17 @@ impl Setting<'_> {
             4.0 * classes * shape.dim as f64,
             4.0 * classes * rows as f64,
         );
-        let (scales, rows) = (4.0 * classes * classes, rows as f64);
+        let rows = rows as f64;
+        let scales = match kernel {
+            "nearest" => 0.0,
+            _ => 4.0 * classes * classes,
+        };
         let products = shape.products(shape.rows);
         let fused = matches!(self.target, Target::Cpu(_));
         // What the results take, but for lists of candidates, which hold few rows.
         let results = match kernel {
             "row_statistics" => rows * STATISTICS,
+            "nearest" => rows * NEAREST,
             _ => 0.0,
         };
         let (operations, bytes) = match kernel {
@@ -92,7 +98,7 @@ impl Setting<'_> {
 
     /// `logits` alone, and the row kernels with the logits that they go over while they are in the cache.
     fn cpu(&self, engine: &dyn Engine, thresholds: &[f32]) -> Result<Vec<Row>> {
-        let mut scorer = engine.scorer(self.head, self.pool)?;
+        let mut scorer = engine.scorer(self.head, self.pool, Task::Boundaries)?;
         let rows = self.pool.rows().min(scorer.max_rows());
         let values = self.pool.chunk(0, rows)?.values;
         let product = median(self.budget, true, || {
@@ -110,15 +116,23 @@ impl Setting<'_> {
         let candidates = median(self.budget, true, || {
             answer(&mut *scorer, rows, Question::ClassCandidates { thresholds }).map(drop)
         })?;
+        drop(scorer);
+        let mut scorer = engine.scorer(self.head, self.pool, Task::Nearest)?;
+        let nearest = median(self.budget, true, || {
+            answer(&mut *scorer, rows, Question::Nearest).map(drop)
+        })?;
         Ok(vec![
             self.row("logits", "alone", rows, product),
             self.row("row_statistics", "with logits", rows, statistics),
             self.row("class_candidates", "with logits", rows, candidates),
+            self.row("nearest", "with logits", rows, nearest),
         ])
     }
 
     fn gpu(&self, gpu: &Gpu, engine: &GpuEngine, thresholds: &[f32]) -> Result<Vec<Row>> {
-        let block = engine.scorer(self.head, self.pool)?.max_rows();
+        let block = engine
+            .scorer(self.head, self.pool, Task::Boundaries)?
+            .max_rows();
         let block = block.min(self.pool.rows());
         let storage = match self.shape.dtype {
             Dtype::F32 => Storage::F32,
@@ -213,7 +227,7 @@ fn answer(scorer: &mut dyn Scorer, rows: usize, question: Question<'_>) -> Resul
 /// Per class a threshold below which about one row in a hundred lies, as in a scan that has read
 /// enough.
 fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result<Vec<f32>> {
-    let mut scorer = engine.scorer(head, pool)?;
+    let mut scorer = engine.scorer(head, pool, Task::Boundaries)?;
     let all = vec![ACCEPT_ALL; head.classes()];
     let question = Question::ClassCandidates { thresholds: &all };
     let mut sample = SAMPLE.min(pool.rows()).min(scorer.max_rows());

@@ -1,0 +1,381 @@
+//! Least distances between a pool's rows and a growing set of centres, which are rows of the pool.
+//!
+//! An engine's passes leave bounds and, where it is certain, which centre is nearest; float64
+//! settles single rows. So a pass costs a product of the pool with the new centres, whatever their
+//! number before, and a settled row one distance.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use crate::definition::squared_distance;
+use crate::engine::{Nearest, Task, UNDECIDABLE};
+use crate::memory::ScanShape;
+use crate::scan::Scan;
+use crate::settle::pool_embedding;
+use crate::strategies::{Request, Selection};
+use crate::vectorised::vectorised;
+use crate::{Chunk, Engine, Error, Head, Pool, Result, RowSet};
+
+/// Most centres of a pass.
+const TOGETHER: usize = 2048;
+
+/// Rows whose squares are summed at a time.
+const ROWS: usize = 1024;
+
+/// Rounding of float64 sums of squares, relative to ‖x‖² + ‖c‖²: M · 2⁻⁵², with room for M up to a million.
+const ROUNDING: f64 = 1e-9;
+
+/// Half a unit of the bias −‖c‖²/2 in f32, relative to ‖c‖², with room.
+const BIAS_ROUNDING: f64 = 1.01 / (1 << 25) as f64;
+
+/// There is no centre yet.
+const NONE: u32 = u32::MAX;
+
+/// The nearest centre is one of several.
+const DOUBTFUL: u32 = u32::MAX - 1;
+
+/// What passes found of a row: 12 bytes a row, beside 8 for its square.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Found {
+    /// (‖x‖² − d²)/2 of the nearest centre, within `slack`.
+    top: f32,
+    /// Infinite where nothing is known.
+    slack: f32,
+    /// Its number among the centres, [`DOUBTFUL`] or [`NONE`].
+    near: u32,
+}
+
+impl Found {
+    const NOTHING: Self = Self {
+        top: 0.0,
+        slack: f32::INFINITY,
+        near: NONE,
+    };
+
+    /// What a pass over centres from number `first` on found, if the row took part.
+    fn of(nearest: &Nearest, first: usize, rounding: f32) -> Option<Self> {
+        if nearest.tolerance < 0.0 {
+            return None;
+        }
+        if nearest.tolerance >= UNDECIDABLE {
+            return Some(Self {
+                near: DOUBTFUL,
+                ..Self::NOTHING
+            });
+        }
+        let slack = (nearest.tolerance + rounding).next_up();
+        let gap = f64::from(nearest.top) - f64::from(nearest.second);
+        Some(Self {
+            top: nearest.top,
+            slack,
+            near: match gap > 2.0 * f64::from(slack) {
+                true => first as u32 + nearest.centre,
+                false => DOUBTFUL,
+            },
+        })
+    }
+
+    /// Of all centres, those of `self` and of `other`.
+    fn joined(self, other: Self) -> Self {
+        let certainly_above = |a: &Self, b: &Self| {
+            f64::from(a.top) - f64::from(a.slack) > f64::from(b.top) + f64::from(b.slack)
+        };
+        match (self.near, other.near) {
+            (NONE, _) => other,
+            (_, NONE) => self,
+            _ if certainly_above(&self, &other) => self,
+            _ if certainly_above(&other, &self) => other,
+            _ => Self {
+                top: self.top.max(other.top),
+                slack: self.slack.max(other.slack),
+                near: DOUBTFUL,
+            },
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Centres<'a> {
+    engine: &'a dyn Engine,
+    /// What passes are asked: nobody wants to know of their progress.
+    pub(crate) request: Request<'a>,
+    /// The rows looked at.
+    pub(crate) rows: RowSet,
+    /// ‖x‖² of all rows.
+    squares: Vec<f64>,
+    found: Vec<Found>,
+    members: Vec<usize>,
+    /// Centres by a hash of their numbers, so that equal ones are taken once.
+    known: HashMap<u64, Vec<usize>>,
+    /// The largest ‖c‖².
+    largest: f64,
+    /// What it took: no picks.
+    pub(crate) selection: Selection,
+}
+
+/// A row and a bound on its least squared distance, or that itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Far {
+    pub(crate) row: usize,
+    pub(crate) square: f64,
+}
+
+impl Far {
+    /// Farthest first, then the lowest row.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let squares = other.square.total_cmp(&self.square);
+        squares.then(self.row.cmp(&other.row))
+    }
+}
+
+impl<'a> Centres<'a> {
+    /// No centre, for the rows that `request` has available.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn new(engine: &'a dyn Engine, request: &Request<'a>) -> Result<Self> {
+        let rows = request.pool.rows();
+        Ok(Self {
+            engine,
+            request: Request {
+                progress: &|_| {},
+                ..request.clone()
+            },
+            rows: request.available.clone(),
+            squares: squares(request)?,
+            found: vec![Found::NOTHING; rows],
+            members: Vec::new(),
+            known: HashMap::new(),
+            largest: 0.0,
+            selection: Selection::default(),
+        })
+    }
+
+    /// The shape of a pass, of `centres` centres in all.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn scan_shape(pool: &dyn Pool, centres: usize) -> Result<ScanShape> {
+        ScanShape::of_classes(centres.clamp(1, TOGETHER), pool, Task::Nearest)
+    }
+
+    /// Bytes that it takes for `rows` rows of `dim` numbers.
+    pub(crate) fn bytes(rows: usize, dim: usize) -> u64 {
+        let each = size_of::<Found>() + size_of::<f64>();
+        // The centres of a pass, and what an engine makes of them.
+        rows as u64 * each as u64 + (TOGETHER * dim * 4) as u64
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Forgets the centres.
+    pub(crate) fn clear(&mut self) {
+        self.found.fill(Found::NOTHING);
+        self.members.clear();
+        self.known.clear();
+        self.largest = 0.0;
+    }
+
+    /// Adds rows of the pool.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteRow`] where one is not finite; those of the pool and the engine.
+    pub(crate) fn add(&mut self, rows: &[usize]) -> Result<()> {
+        let (pool, dim) = (self.request.pool, self.request.pool.dim());
+        let mut rows = rows.iter().peekable();
+        while rows.peek().is_some() {
+            let first = self.members.len();
+            let (mut weight, mut bias, mut largest) = (Vec::new(), Vec::new(), 0.0f64);
+            for row in rows.by_ref() {
+                let square = self.squares[*row];
+                if !square.is_finite() {
+                    return Err(Error::NonFiniteRow { row: *row });
+                }
+                if !self.is_new(*row)? {
+                    continue;
+                }
+                self.members.push(*row);
+                weight.extend_from_slice(&pool_embedding(pool, *row)?);
+                // Beyond what f32 can hold the engine knows nothing, and says so.
+                bias.push((-square / 2.0).max(f64::from(f32::MIN)) as f32);
+                largest = largest.max(square);
+                if bias.len() == TOGETHER {
+                    break;
+                }
+            }
+            if bias.is_empty() {
+                break;
+            }
+            let head = Head::new(weight, bias, dim)?;
+            self.largest = self.largest.max(largest);
+            self.pass(&head, first, largest)?;
+        }
+        Ok(())
+    }
+
+    /// Whether no centre equals the row; it counts as one from now on.
+    fn is_new(&mut self, row: usize) -> Result<bool> {
+        let pool = self.request.pool;
+        let x = pool_embedding(pool, row)?;
+        // FNV-1a over the numbers' bits.
+        let hash = x.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| {
+            // Zeros of either sign are equal.
+            (hash ^ u64::from((x + 0.0).to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let alike = self.known.entry(hash).or_default();
+        for other in alike.iter() {
+            if *pool_embedding(pool, *other)? == *x {
+                return Ok(false);
+            }
+        }
+        alike.push(row);
+        Ok(true)
+    }
+
+    fn pass(&mut self, head: &Head, first: usize, largest: f64) -> Result<()> {
+        let rounding = ((largest * BIAS_ROUNDING) as f32).next_up();
+        let mut scan = Scan::of_centres(self.engine, &self.request, head)?;
+        let found = &mut self.found;
+        scan.nearest(&self.rows, |answer| {
+            let rows = found[answer.start..].par_iter_mut().with_min_len(4096);
+            rows.zip(&answer.nearest).for_each(|(found, nearest)| {
+                if let Some(new) = Found::of(nearest, first, rounding) {
+                    *found = found.joined(new);
+                }
+            });
+        })?;
+        let taken = scan.exact.selection;
+        self.selection.retries += taken.retries;
+        self.selection.fallbacks.extend(taken.fallbacks);
+        self.selection.nonfinite.extend(taken.nonfinite);
+        self.selection.nonfinite.sort_unstable();
+        self.selection.nonfinite.dedup();
+        Ok(())
+    }
+
+    /// Bounds of a row's least squared distance; 0 and +∞ where nothing is known.
+    pub(crate) fn bounds(&self, row: usize) -> (f64, f64) {
+        let (found, square) = (self.found[row], self.squares[row]);
+        if found.slack == f32::INFINITY {
+            return (0.0, f64::INFINITY);
+        }
+        let near = square - 2.0 * f64::from(found.top);
+        let slack = 2.0 * f64::from(found.slack) + ROUNDING * (square + self.largest);
+        ((near - slack).max(0.0), (near + slack).max(0.0))
+    }
+
+    /// Whether the row may be compared with others.
+    pub(crate) fn is_finite(&self, row: usize) -> bool {
+        self.squares[row].is_finite()
+    }
+
+    /// The rows with the `count` largest upper bounds and all whose bound is at least `floor`, in no
+    /// order; and the largest bound among the others, −∞ if there are none.
+    pub(crate) fn widest(&self, count: usize, floor: f64) -> (Vec<Far>, f64) {
+        let none = || (Vec::new(), f64::NEG_INFINITY);
+        let cut = |(mut far, mut rest): (Vec<Far>, f64)| {
+            if far.len() > count {
+                let is_high = |far: &Far| far.square >= floor;
+                let high = far.iter().filter(|far| is_high(far)).count();
+                let keep = count.max(high);
+                if keep < far.len() {
+                    far.select_nth_unstable_by(keep, Far::order);
+                    let dropped = far.drain(keep..).map(|far| far.square);
+                    rest = dropped.fold(rest, f64::max);
+                }
+            }
+            (far, rest)
+        };
+        let found = (0..self.found.len())
+            .into_par_iter()
+            .fold(none, |mut all, row| {
+                if self.rows.contains(row) && self.is_finite(row) {
+                    let (_, square) = self.bounds(row);
+                    if square < all.1 && square < floor {
+                        return all;
+                    }
+                    all.0.push(Far { row, square });
+                    if all.0.len() >= count.saturating_mul(2).max(1024) && floor == f64::INFINITY {
+                        all = cut(all);
+                    }
+                }
+                all
+            });
+        let joined = found.reduce(none, |(mut a, rest_a), (b, rest_b)| {
+            a.extend(b);
+            (a, rest_a.max(rest_b))
+        });
+        cut(joined)
+    }
+
+    /// A row's least squared distance.
+    pub(crate) fn settle(&self, row: usize) -> Result<f64> {
+        match self.found[row].near {
+            DOUBTFUL => self.least_of_all(row),
+            NONE => Ok(f64::INFINITY),
+            near => self.distance(row, self.members[near as usize]),
+        }
+    }
+
+    /// The least of a row's squared distances to all centres.
+    fn least_of_all(&self, row: usize) -> Result<f64> {
+        let x = pool_embedding(self.request.pool, row)?;
+        let norm = self.squares[row].sqrt();
+        let mut least = f64::INFINITY;
+        for centre in &self.members {
+            // ‖x − c‖ ≥ |‖x‖ − ‖c‖|, with room for rounding.
+            let apart = norm - self.squares[*centre].sqrt();
+            let room = ROUNDING * (self.squares[row] + self.squares[*centre]);
+            if apart * apart - room <= least {
+                let c = pool_embedding(self.request.pool, *centre)?;
+                let square = vectorised(
+                    #[inline(always)]
+                    || squared_distance(&x, &c),
+                );
+                least = least.min(square);
+            }
+        }
+        Ok(least)
+    }
+
+    /// The squared distance of two rows.
+    pub(crate) fn distance(&self, a: usize, b: usize) -> Result<f64> {
+        let pool = self.request.pool;
+        let (a, b) = (pool_embedding(pool, a)?, pool_embedding(pool, b)?);
+        Ok(vectorised(
+            #[inline(always)]
+            || squared_distance(&a, &b),
+        ))
+    }
+}
+
+/// ‖x‖² of every row.
+fn squares(request: &Request<'_>) -> Result<Vec<f64>> {
+    let (pool, dim) = (request.pool, request.pool.dim());
+    let zeros = vec![0.0; dim];
+    let mut all = vec![0.0; pool.rows()];
+    let of_piece = |(piece, squares): (usize, &mut [f64])| -> Result<()> {
+        let mut wide = Vec::new();
+        let mut done = 0;
+        while done < squares.len() {
+            let Chunk { values, .. } = pool.chunk(piece * ROWS + done, squares.len() - done)?;
+            wide.resize(values.len(), 0.0);
+            values.widen(&mut wide);
+            vectorised(
+                #[inline(always)]
+                || {
+                    let rows = wide.chunks_exact(dim).zip(&mut squares[done..]);
+                    rows.for_each(|(x, square)| *square = squared_distance(x, &zeros));
+                },
+            );
+            done += values.len() / dim;
+        }
+        Ok(())
+    };
+    let pieces = all.par_chunks_mut(ROWS).enumerate();
+    pieces.map(of_piece).collect::<Result<()>>()?;
+    Ok(all)
+}
