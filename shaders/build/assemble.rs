@@ -91,6 +91,10 @@ const KERNELS: &[Line] = &[
     subgroups(plain("class_candidates", "", "subgroup", ROW_SUBGROUP)),
     plain("nearest", "", "plain", ROW),
     subgroups(plain("nearest", "", "subgroup", ROW_SUBGROUP)),
+    plain("gradients", "", "plain", ROW),
+    subgroups(plain("gradients", "", "subgroup", ROW_SUBGROUP)),
+    plain("nearest_gradient", "", "plain", ROW),
+    subgroups(plain("nearest_gradient", "", "subgroup", ROW_SUBGROUP)),
 ];
 
 /// One kernel with its imports, known to be valid.

@@ -8,7 +8,9 @@
 mod parameters;
 mod translate;
 
-pub use parameters::{LogitsParameters, NormsParameters, PeakParameters, RowParameters};
+pub use parameters::{
+    GradientParameters, LogitsParameters, NormsParameters, PeakParameters, RowParameters,
+};
 pub use translate::{Translation, translate};
 
 /// A graphics API that a shader can be translated for.

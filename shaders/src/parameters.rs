@@ -38,7 +38,7 @@ pub struct NormsParameters {
     pub padding_1: u32,
 }
 
-/// What `row_statistics`, `class_candidates` and `nearest` are told.
+/// What the row kernels are told.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct RowParameters {
@@ -66,6 +66,36 @@ pub struct RowParameters {
     pub padding_1: u32,
     /// See `padding_0`.
     pub padding_2: u32,
+}
+
+/// What `gradients` is told of bounds: `equipoise_core::engine::GradientTolerance`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct GradientParameters {
+    /// Tolerance of products with centres' embeddings: factor of the norm.
+    pub embedding_slope: f32,
+    /// What is added.
+    pub embedding_offset: f32,
+    /// Above this norm, nothing is known.
+    pub embedding_largest_norm: f32,
+    /// Tolerance of products with centres' gradients: factor of the norm.
+    pub gradient_slope: f32,
+    /// What is added.
+    pub gradient_offset: f32,
+    /// Above this norm, nothing is known.
+    pub gradient_largest_norm: f32,
+    /// Largest norm of a centre's embedding.
+    pub largest_embedding: f32,
+    /// Largest norm of a centre's gradient.
+    pub largest_gradient: f32,
+    /// Largest bias of a centre.
+    pub largest_bias: f32,
+    /// Relative rounding of a gradient's numbers.
+    pub base: f32,
+    /// Relative rounding of a few operations.
+    pub unit: f32,
+    /// Uniform structs are a multiple of 16 bytes.
+    pub padding: f32,
 }
 
 /// What the `peak` kernels are told.

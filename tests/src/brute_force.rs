@@ -1,6 +1,7 @@
 //! The picks that [`definition`] asks for: every score of every row, sorted.
 
 use equipoise_core::definition::{self, RowScore};
+use equipoise_core::random::{Philox, Purpose};
 use equipoise_core::{Head, Pick, RowSet};
 
 /// What BASE needs beyond the scores.
@@ -131,6 +132,58 @@ pub fn coreset(
         let score = nearest[row];
         picks.push(Pick {
             score: score.is_finite().then_some(score),
+            ..Pick::of_row(row)
+        });
+        left.remove(row);
+        for (other, nearest) in nearest.iter_mut().enumerate() {
+            *nearest = nearest.min(apart(other, row));
+        }
+    }
+    picks
+}
+
+/// k-means++ over gradient embeddings: each pick is the row with the smallest −ln u / D² (D² its least squared
+/// distance to a centre, u drawn for pick and row), the one with the largest u where there is no centre or none
+/// of these is finite.
+pub fn badge(
+    rows: &[Vec<f32>],
+    head: &Head,
+    centres: &[usize],
+    available: &RowSet,
+    (budget, seed): (usize, u64),
+) -> Vec<Pick> {
+    let gradients: Vec<Vec<f64>> = rows
+        .iter()
+        .map(|x| definition::gradient(&definition::logits(x, head)))
+        .collect();
+    let apart = |a: usize, b: usize| {
+        definition::gradient_distance((&gradients[a], &rows[a]), (&gradients[b], &rows[b]))
+    };
+    let (mut left, mut picks) = (available.clone(), Vec::new());
+    let mut nearest = vec![f64::INFINITY; rows.len()];
+    for (row, nearest) in nearest.iter_mut().enumerate() {
+        let squares = centres.iter().map(|centre| apart(row, *centre));
+        *nearest = squares.fold(*nearest, f64::min);
+    }
+    while picks.len() < budget {
+        let stream = Philox::new(seed, Purpose::Badge, 0, picks.len() as u32);
+        let has_centre = !(centres.is_empty() && picks.is_empty());
+        let drawn = |row: usize| {
+            let u = ((stream.bits(row as u64) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+            -libm::log(u)
+        };
+        let weighs = |row: usize| (drawn(row) / nearest[row]).is_finite();
+        let weighs = has_centre && left.iter().any(weighs);
+        let key = |row: usize| match weighs {
+            true => drawn(row) / nearest[row],
+            false => drawn(row),
+        };
+        let best = left.iter().map(|row| (key(row), row));
+        let Some((_, row)) = best.min_by(|a, b| ordered(a.0, a.1, b.0, b.1)) else {
+            break;
+        };
+        picks.push(Pick {
+            score: has_centre.then_some(nearest[row]),
             ..Pick::of_row(row)
         });
         left.remove(row);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use equipoise_core::engine::{Answer, Precision, Question, Task};
+use equipoise_core::engine::{Answer, GradientCentres, Precision, Question, Task};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Chunk, Engine, Error, Head, Pool, Result, RowSet, Scorer};
 
@@ -33,6 +33,18 @@ impl Engine for SmallBlocks<'_> {
     ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(SmallBlocksScorer {
             scorer: self.engine.scorer(head, pool, task)?,
+            max_rows: self.max_rows,
+        }))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(SmallBlocksScorer {
+            scorer: self.engine.gradient_scorer(head, centres, pool)?,
             max_rows: self.max_rows,
         }))
     }
@@ -108,6 +120,19 @@ impl Engine for Queued<'_> {
     ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(QueuedScorer {
             scorer: self.engine.scorer(head, pool, task)?,
+            depth: self.depth,
+            answers: VecDeque::new(),
+        }))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(QueuedScorer {
+            scorer: self.engine.gradient_scorer(head, centres, pool)?,
             depth: self.depth,
             answers: VecDeque::new(),
         }))
@@ -188,6 +213,17 @@ impl Engine for Overconfident<'_> {
     ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(OverconfidentScorer(
             self.0.scorer(head, pool, task)?,
+        )))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(OverconfidentScorer(
+            self.0.gradient_scorer(head, centres, pool)?,
         )))
     }
 }
@@ -281,6 +317,18 @@ impl Engine for Failing<'_> {
     ) -> Result<Box<dyn Scorer + 'a>> {
         Ok(Box::new(FailingScorer {
             scorer: self.engine.scorer(head, pool, task)?,
+            engine: self,
+        }))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(FailingScorer {
+            scorer: self.engine.gradient_scorer(head, centres, pool)?,
             engine: self,
         }))
     }

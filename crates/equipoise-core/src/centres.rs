@@ -18,43 +18,43 @@ use crate::vectorised::vectorised;
 use crate::{Chunk, Engine, Error, Head, Pool, Result, RowSet};
 
 /// Most centres of a pass.
-const TOGETHER: usize = 2048;
+pub(crate) const TOGETHER: usize = 2048;
 
 /// Rows whose squares are summed at a time.
 const ROWS: usize = 1024;
 
 /// Rounding of float64 sums of squares, relative to ‖x‖² + ‖c‖²: M · 2⁻⁵², with room for M up to a million.
-const ROUNDING: f64 = 1e-9;
+pub(crate) const ROUNDING: f64 = 1e-9;
 
 /// Half a unit of the bias −‖c‖²/2 in f32, relative to ‖c‖², with room.
 const BIAS_ROUNDING: f64 = 1.01 / (1 << 25) as f64;
 
 /// There is no centre yet.
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The nearest centre is one of several.
-const DOUBTFUL: u32 = u32::MAX - 1;
+pub(crate) const DOUBTFUL: u32 = u32::MAX - 1;
 
 /// What passes found of a row: 12 bytes a row, beside 8 for its square.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Found {
+pub(crate) struct Found {
     /// (‖x‖² − d²)/2 of the nearest centre, within `slack`.
-    top: f32,
+    pub(crate) top: f32,
     /// Infinite where nothing is known.
-    slack: f32,
+    pub(crate) slack: f32,
     /// Its number among the centres, [`DOUBTFUL`] or [`NONE`].
-    near: u32,
+    pub(crate) near: u32,
 }
 
 impl Found {
-    const NOTHING: Self = Self {
+    pub(crate) const NOTHING: Self = Self {
         top: 0.0,
         slack: f32::INFINITY,
         near: NONE,
     };
 
     /// What a pass over centres from number `first` on found, if the row took part.
-    fn of(nearest: &Nearest, first: usize, rounding: f32) -> Option<Self> {
+    pub(crate) fn of(nearest: &Nearest, first: usize, rounding: f32) -> Option<Self> {
         if nearest.tolerance < 0.0 {
             return None;
         }
@@ -77,7 +77,7 @@ impl Found {
     }
 
     /// Of all centres, those of `self` and of `other`.
-    fn joined(self, other: Self) -> Self {
+    pub(crate) fn joined(self, other: Self) -> Self {
         let certainly_above = |a: &Self, b: &Self| {
             f64::from(a.top) - f64::from(a.slack) > f64::from(b.top) + f64::from(b.slack)
         };
@@ -105,13 +105,40 @@ pub(crate) struct Centres<'a> {
     /// ‖x‖² of all rows.
     squares: Vec<f64>,
     found: Vec<Found>,
-    members: Vec<usize>,
-    /// Centres by a hash of their numbers, so that equal ones are taken once.
-    known: HashMap<u64, Vec<usize>>,
+    members: Members,
     /// The largest ‖c‖².
     largest: f64,
     /// What it took: no picks.
     pub(crate) selection: Selection,
+}
+
+/// Rows that are centres, none of which equals another.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    pub(crate) rows: Vec<usize>,
+    /// By a hash of their numbers.
+    known: HashMap<u64, Vec<usize>>,
+}
+
+impl Members {
+    /// Adds a row, unless one equals it; says whether it did.
+    pub(crate) fn add(&mut self, pool: &dyn Pool, row: usize) -> Result<bool> {
+        let x = pool_embedding(pool, row)?;
+        // FNV-1a over the numbers' bits.
+        let hash = x.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| {
+            // Zeros of either sign are equal.
+            (hash ^ u64::from((x + 0.0).to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let alike = self.known.entry(hash).or_default();
+        for other in alike.iter() {
+            if *pool_embedding(pool, *other)? == *x {
+                return Ok(false);
+            }
+        }
+        alike.push(row);
+        self.rows.push(row);
+        Ok(true)
+    }
 }
 
 /// A row and a bound on its least squared distance, or that itself.
@@ -145,8 +172,7 @@ impl<'a> Centres<'a> {
             rows: request.available.clone(),
             squares: squares(request)?,
             found: vec![Found::NOTHING; rows],
-            members: Vec::new(),
-            known: HashMap::new(),
+            members: Members::default(),
             largest: 0.0,
             selection: Selection::default(),
         })
@@ -168,14 +194,13 @@ impl<'a> Centres<'a> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.rows.is_empty()
     }
 
     /// Forgets the centres.
     pub(crate) fn clear(&mut self) {
         self.found.fill(Found::NOTHING);
-        self.members.clear();
-        self.known.clear();
+        self.members = Members::default();
         self.largest = 0.0;
     }
 
@@ -187,17 +212,16 @@ impl<'a> Centres<'a> {
         let (pool, dim) = (self.request.pool, self.request.pool.dim());
         let mut rows = rows.iter().peekable();
         while rows.peek().is_some() {
-            let first = self.members.len();
+            let first = self.members.rows.len();
             let (mut weight, mut bias, mut largest) = (Vec::new(), Vec::new(), 0.0f64);
             for row in rows.by_ref() {
                 let square = self.squares[*row];
                 if !square.is_finite() {
                     return Err(Error::NonFiniteRow { row: *row });
                 }
-                if !self.is_new(*row)? {
+                if !self.members.add(pool, *row)? {
                     continue;
                 }
-                self.members.push(*row);
                 weight.extend_from_slice(&pool_embedding(pool, *row)?);
                 // Beyond what f32 can hold the engine knows nothing, and says so.
                 bias.push((-square / 2.0).max(f64::from(f32::MIN)) as f32);
@@ -216,25 +240,6 @@ impl<'a> Centres<'a> {
         Ok(())
     }
 
-    /// Whether no centre equals the row; it counts as one from now on.
-    fn is_new(&mut self, row: usize) -> Result<bool> {
-        let pool = self.request.pool;
-        let x = pool_embedding(pool, row)?;
-        // FNV-1a over the numbers' bits.
-        let hash = x.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, x| {
-            // Zeros of either sign are equal.
-            (hash ^ u64::from((x + 0.0).to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        let alike = self.known.entry(hash).or_default();
-        for other in alike.iter() {
-            if *pool_embedding(pool, *other)? == *x {
-                return Ok(false);
-            }
-        }
-        alike.push(row);
-        Ok(true)
-    }
-
     fn pass(&mut self, head: &Head, first: usize, largest: f64) -> Result<()> {
         let rounding = ((largest * BIAS_ROUNDING) as f32).next_up();
         let mut scan = Scan::of_centres(self.engine, &self.request, head)?;
@@ -247,12 +252,7 @@ impl<'a> Centres<'a> {
                 }
             });
         })?;
-        let taken = scan.exact.selection;
-        self.selection.retries += taken.retries;
-        self.selection.fallbacks.extend(taken.fallbacks);
-        self.selection.nonfinite.extend(taken.nonfinite);
-        self.selection.nonfinite.sort_unstable();
-        self.selection.nonfinite.dedup();
+        self.selection.add_pass(scan.exact.selection);
         Ok(())
     }
 
@@ -316,7 +316,7 @@ impl<'a> Centres<'a> {
         match self.found[row].near {
             DOUBTFUL => self.least_of_all(row),
             NONE => Ok(f64::INFINITY),
-            near => self.distance(row, self.members[near as usize]),
+            near => self.distance(row, self.members.rows[near as usize]),
         }
     }
 
@@ -325,7 +325,7 @@ impl<'a> Centres<'a> {
         let x = pool_embedding(self.request.pool, row)?;
         let norm = self.squares[row].sqrt();
         let mut least = f64::INFINITY;
-        for centre in &self.members {
+        for centre in &self.members.rows {
             // ‖x − c‖ ≥ |‖x‖ − ‖c‖|, with room for rounding.
             let apart = norm - self.squares[*centre].sqrt();
             let room = ROUNDING * (self.squares[row] + self.squares[*centre]);
@@ -353,7 +353,7 @@ impl<'a> Centres<'a> {
 }
 
 /// ‖x‖² of every row.
-fn squares(request: &Request<'_>) -> Result<Vec<f64>> {
+pub(crate) fn squares(request: &Request<'_>) -> Result<Vec<f64>> {
     let (pool, dim) = (request.pool, request.pool.dim());
     let zeros = vec![0.0; dim];
     let mut all = vec![0.0; pool.rows()];

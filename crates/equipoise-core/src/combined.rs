@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::{Answer, Engine, Precision, Question, Scorer, Task};
+use crate::engine::{Answer, Engine, GradientCentres, Precision, Question, Scorer, Task};
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
@@ -35,6 +35,15 @@ impl Engine for WithFallback<'_> {
         task: Task,
     ) -> Result<Box<dyn Scorer + 'a>> {
         self.first.scorer(head, pool, task)
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        self.first.gradient_scorer(head, centres, pool)
     }
 
     fn fallback(&self) -> Option<&dyn Engine> {
@@ -88,16 +97,18 @@ impl Engine for Several {
         pool: &'a dyn Pool,
         task: Task,
     ) -> Result<Box<dyn Scorer + 'a>> {
-        let scorers = self.engines.iter().map(|engine| {
-            Ok(Member {
-                scorer: engine.scorer(head, pool, task)?,
-                flying: 0,
-            })
-        });
-        Ok(Box::new(SeveralScorer {
-            members: scorers.collect::<Result<_>>()?,
-            flying: VecDeque::new(),
-        }))
+        SeveralScorer::of(&self.engines, |engine| engine.scorer(head, pool, task))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        SeveralScorer::of(&self.engines, |engine| {
+            engine.gradient_scorer(head, centres, pool)
+        })
     }
 }
 
@@ -113,7 +124,24 @@ struct Member<'a> {
     flying: usize,
 }
 
-impl SeveralScorer<'_> {
+impl<'a> SeveralScorer<'a> {
+    /// A scorer of each engine.
+    fn of(
+        engines: &'a [Box<dyn Engine>],
+        scorer: impl Fn(&'a dyn Engine) -> Result<Box<dyn Scorer + 'a>>,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        let members = engines.iter().map(|engine| {
+            Ok(Member {
+                scorer: scorer(&**engine)?,
+                flying: 0,
+            })
+        });
+        Ok(Box::new(Self {
+            members: members.collect::<Result<_>>()?,
+            flying: VecDeque::new(),
+        }))
+    }
+
     /// The member with the least to do for its depth.
     fn next(&self) -> usize {
         let load = |member: &Member<'_>| member.flying as f64 / member.scorer.depth() as f64;

@@ -188,22 +188,26 @@ const PARTS: usize = 16;
 /// sums are added up in halves (i and i + 8, then i and i + 4, …). Any machine adds in that order, several at a time.
 #[inline(always)]
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    let length = a.len().min(b.len());
-    let (a, b) = (&a[..length], &b[..length]);
-    let square = |a: f32, b: f32| {
+    sum_in_parts(a, b, |a, b| {
         let difference = f64::from(a) - f64::from(b);
         difference * difference
-    };
+    })
+}
+
+/// The sum of what `term` makes of the numbers of `a` and `b`.
+#[inline(always)]
+fn sum_in_parts<T: Copy>(a: &[T], b: &[T], term: impl Fn(T, T) -> f64) -> f64 {
+    let length = a.len().min(b.len());
     let mut sums = [0.0; PARTS];
-    let (a, rest_a) = a.as_chunks::<PARTS>();
-    let (b, rest_b) = b.as_chunks::<PARTS>();
+    let (a, rest_a) = a[..length].as_chunks::<PARTS>();
+    let (b, rest_b) = b[..length].as_chunks::<PARTS>();
     for (a, b) in a.iter().zip(b) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += square(*a, *b);
+            *sum += term(*a, *b);
         }
     }
     for ((sum, a), b) in sums.iter_mut().zip(rest_a).zip(rest_b) {
-        *sum += square(*a, *b);
+        *sum += term(*a, *b);
     }
     let mut width = PARTS / 2;
     while width > 0 {
@@ -213,4 +217,32 @@ pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
         width /= 2;
     }
     sums[0]
+}
+
+/// softmax(z) − onehot(p), p the predicted class: the gradient of the loss at the logits if p were the label. With
+/// S = Σ_{c≠p} e^{z_c−z_p}: e^{z_c−z_p}/(1+S), and −S/(1+S) for p.
+pub fn gradient(logits: &[f64]) -> Vec<f64> {
+    let p = predicted(logits);
+    let mut gradient: Vec<f64> = logits.iter().map(|z| libm::exp(z - logits[p])).collect();
+    gradient[p] = 0.0;
+    let rest: f64 = gradient.iter().sum();
+    gradient[p] = -rest;
+    gradient.iter_mut().for_each(|g| *g /= 1.0 + rest);
+    gradient
+}
+
+/// `‖a ⊗ x − b ⊗ y‖²` of two gradient embeddings, gradient and embedding each, at least 0; without a product of
+/// C·M numbers: `‖a‖²‖x‖² + ‖b‖²‖y‖² − 2 (a·b)(x·y)`. Sums are added up as in [`squared_distance`].
+#[inline(always)]
+pub fn gradient_distance((a, x): (&[f64], &[f32]), (b, y): (&[f64], &[f32])) -> f64 {
+    let of_a = dot_in_parts(a, a) * dot_in_parts(x, x);
+    let of_b = dot_in_parts(b, b) * dot_in_parts(y, y);
+    let distance = of_a + of_b - 2.0 * (dot_in_parts(a, b) * dot_in_parts(x, y));
+    if distance > 0.0 { distance } else { 0.0 }
+}
+
+/// `Σ a[m] b[m]`, added up as in [`squared_distance`].
+#[inline(always)]
+pub fn dot_in_parts<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
+    sum_in_parts(a, b, |a, b| a.into() * b.into())
 }

@@ -30,7 +30,7 @@ use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
 pub use crate::scale::{BoundaryScales, boundary_scale};
-pub use crate::tolerance::{LogitError, Tolerance};
+pub use crate::tolerance::{GradientTolerance, LogitError, Tolerance};
 
 /// Distance that stands for +∞ on a device, where infinities cannot be relied on.
 pub const UNREACHABLE: f32 = 3.0e38;
@@ -132,6 +132,57 @@ pub struct Nearest {
     pub second: f32,
 }
 
+/// Which of some centres is nearest to a row's gradient embedding g ⊗ x, g the softmax of its logits less the
+/// one-hot of its predicted class. With logit (g·g_k)(x·x_k) − ‖g_k‖²‖x_k‖²/2 of centre k, the largest belongs
+/// to the nearest.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct NearestGradient {
+    /// As of embeddings.
+    pub nearest: Nearest,
+    /// ‖g‖².
+    pub square: f32,
+    /// Its relative error.
+    pub error: f32,
+}
+
+/// Centres among gradient embeddings: K of them.
+#[derive(Debug, Clone)]
+pub struct GradientCentres {
+    /// Their embeddings x, (K, M), without bias.
+    pub embeddings: Head,
+    /// Their gradients g, (K, C), without bias.
+    pub gradients: Head,
+    /// −‖g‖²‖x‖²/2 of each, finite.
+    pub bias: Vec<f32>,
+}
+
+impl GradientCentres {
+    /// Whether they fit each other and the head that makes the gradients.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`].
+    pub fn check(&self, head: &Head) -> Result<()> {
+        let (embeddings, gradients) = (&self.embeddings, &self.gradients);
+        let count = embeddings.classes();
+        let expected = (count, count, head.dim(), head.classes());
+        let found = (
+            gradients.classes(),
+            self.bias.len(),
+            embeddings.dim(),
+            gradients.dim(),
+        );
+        match found == expected {
+            true => Ok(()),
+            false => Err(crate::Error::Shape {
+                what: "gradients, biases, dimension and classes of centres".into(),
+                expected: format!("{expected:?}"),
+                found: format!("{found:?}"),
+            }),
+        }
+    }
+}
+
 /// How exact an engine's f32 arithmetic is, once it has the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Precision {
@@ -159,6 +210,8 @@ pub enum Question<'a> {
     },
     /// Every row's nearest centre (kernel `nearest`).
     Nearest,
+    /// The nearest centre of every row's gradient embedding (kernels `gradients` and `nearest_gradient`).
+    NearestGradient,
 }
 
 /// What a scorer will be asked.
@@ -169,6 +222,11 @@ pub enum Task {
     Boundaries,
     /// [`Question::Nearest`] alone: no scale is needed.
     Nearest,
+    /// [`Question::NearestGradient`] alone, of so many centres: the scorer is [`Engine::gradient_scorer`]'s.
+    NearestGradient {
+        /// Number of centres, K.
+        centres: usize,
+    },
 }
 
 /// What came of a block. The scan keeps one and has it filled again and again.
@@ -184,6 +242,8 @@ pub struct Answer {
     pub statistics: Vec<RowStatistics>,
     /// One for each row, to [`Question::Nearest`].
     pub nearest: Vec<Nearest>,
+    /// One for each row, to [`Question::NearestGradient`].
+    pub gradients: Vec<NearestGradient>,
     /// To [`Question::ClassCandidates`], in any order, in as many lists as suits the engine.
     pub candidates: Vec<Vec<Candidate>>,
     /// The candidates are more than the device has room for, and there are none here: the caller
@@ -198,6 +258,7 @@ impl Answer {
         self.nonfinite.clear();
         self.statistics.clear();
         self.nearest.clear();
+        self.gradients.clear();
         self.candidates.iter_mut().for_each(Vec::clear);
     }
 }
@@ -225,6 +286,18 @@ pub trait Engine: Send + Sync {
         head: &Head,
         pool: &'a dyn Pool,
         task: Task,
+    ) -> Result<Box<dyn Scorer + 'a>>;
+
+    /// A scorer of `pool`'s rows for [`Question::NearestGradient`]: `head` makes the gradients. It copies what
+    /// it is given to where it needs it.
+    ///
+    /// # Errors
+    /// As [`Engine::scorer`]; [`crate::Error::Shape`] where head and centres do not fit each other.
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
     ) -> Result<Box<dyn Scorer + 'a>>;
 
     /// The engine that goes on where this one fails.

@@ -55,6 +55,14 @@ pub enum Error {
         /// The row.
         row: usize,
     },
+    /// More partitions than rows, or none.
+    #[error("{partitions} partitions of {rows} available rows: there are 1 to {rows}")]
+    Partitions {
+        /// How many were asked for.
+        partitions: usize,
+        /// Available rows.
+        rows: usize,
+    },
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

@@ -16,6 +16,10 @@ pub enum Purpose {
     Drawing = 4,
     /// Initial weights.
     Weights = 5,
+    /// Picks of BADGE.
+    Badge = 6,
+    /// Partitions.
+    Partitions = 7,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.
@@ -51,6 +55,34 @@ impl Philox {
         u64::from(high) << 32 | u64::from(low)
     }
 
+    /// [`Philox::bits`] of [`TOGETHER`] consecutive rows, `first` a multiple of it.
+    #[inline(always)]
+    pub(crate) fn bits_of(&self, first: u64, out: &mut [u64; TOGETHER]) {
+        let mut counters = [[0u32; TOGETHER]; 4];
+        for (lane, low) in (0..).zip(&mut counters[0]) {
+            *low = first as u32 | lane;
+        }
+        counters[1] = [(first >> 32) as u32; TOGETHER];
+        counters[2] = [self.stream[0]; TOGETHER];
+        counters[3] = [self.stream[1]; TOGETHER];
+        let mut key = self.key;
+        for _ in 0..ROUNDS {
+            let [a, b, c, d] = counters;
+            for lane in 0..TOGETHER {
+                let product = u64::from(MULTIPLIERS[0]) * u64::from(a[lane]);
+                let other = u64::from(MULTIPLIERS[1]) * u64::from(c[lane]);
+                counters[0][lane] = (other >> 32) as u32 ^ b[lane] ^ key[0];
+                counters[1][lane] = other as u32;
+                counters[2][lane] = (product >> 32) as u32 ^ d[lane] ^ key[1];
+                counters[3][lane] = product as u32;
+            }
+            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        }
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = u64::from(counters[1][lane]) << 32 | u64::from(counters[0][lane]);
+        }
+    }
+
     /// A number in [0, 1) for `row`, a multiple of 2⁻⁵³.
     pub fn uniform(&self, row: u64) -> f64 {
         (self.bits(row) >> 11) as f64 / (1u64 << 53) as f64
@@ -64,15 +96,20 @@ impl Philox {
     }
 }
 
-/// The block function: ten rounds.
+/// Rows whose numbers are made side by side.
+pub(crate) const TOGETHER: usize = 16;
+
+const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+const ROUNDS: usize = 10;
+
+/// The block function.
 fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
     let wide = |a: u32, b: u32| {
         let product = u64::from(a) * u64::from(b);
         ((product >> 32) as u32, product as u32)
     };
-    for _ in 0..10 {
+    for _ in 0..ROUNDS {
         let (high0, low0) = wide(MULTIPLIERS[0], counter[0]);
         let (high1, low1) = wide(MULTIPLIERS[1], counter[2]);
         counter = [
@@ -108,6 +145,17 @@ mod tests {
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn several_at_a_time_are_the_same() {
+        let stream = Philox::new(0x1234_5678_9abc, Purpose::Badge, 3, 77);
+        for first in [0u64, 16, (1 << 32) - 16, 1 << 33] {
+            let mut found = [0; TOGETHER];
+            stream.bits_of(first, &mut found);
+            let expected: Vec<u64> = (first..first + 16).map(|row| stream.bits(row)).collect();
+            assert_eq!(found[..], expected);
+        }
     }
 
     #[test]

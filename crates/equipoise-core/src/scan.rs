@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::definition::RowScore;
-use crate::engine::{Answer, Question, Scorer, Task};
+use crate::engine::{Answer, GradientCentres, Question, Scorer, Task};
 use crate::exact::Exact;
 use crate::lists::{Entry, List};
 use crate::strategies::{Request, Selection};
@@ -26,7 +26,7 @@ const GAP_ROWS: usize = 4096;
 pub(crate) struct Scan<'a> {
     engine: &'a dyn Engine,
     scorer: Box<dyn Scorer + 'a>,
-    task: Task,
+    work: Work<'a>,
     pub(crate) exact: Exact<'a>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Scan<'a> {
         request: &'a Request<'a>,
         head: &'a Head,
     ) -> Result<Self> {
-        Self::open(engine, request, head, Task::Boundaries)
+        Self::open(engine, request, head, Work::Head(Task::Boundaries))
     }
 
     /// Passes that look for the nearest of `centres`, as [`crate::engine::Nearest`] says.
@@ -45,21 +45,31 @@ impl<'a> Scan<'a> {
         request: &'a Request<'a>,
         centres: &'a Head,
     ) -> Result<Self> {
-        Self::open(engine, request, centres, Task::Nearest)
+        Self::open(engine, request, centres, Work::Head(Task::Nearest))
+    }
+
+    /// Passes that look for the nearest of `centres` among gradient embeddings, which `head` makes.
+    pub(crate) fn of_gradients(
+        engine: &'a dyn Engine,
+        request: &'a Request<'a>,
+        head: &'a Head,
+        centres: &'a GradientCentres,
+    ) -> Result<Self> {
+        Self::open(engine, request, head, Work::Gradients(centres))
     }
 
     fn open(
         engine: &'a dyn Engine,
         request: &'a Request<'a>,
         head: &'a Head,
-        task: Task,
+        work: Work<'a>,
     ) -> Result<Self> {
         let mut selection = Selection::default();
-        let (engine, scorer) = open(engine, request, head, task, &mut selection)?;
+        let (engine, scorer) = open(engine, request, head, work, &mut selection)?;
         Ok(Self {
             engine,
             scorer,
-            task,
+            work,
             exact: Exact::new(request, head, selection),
         })
     }
@@ -70,9 +80,13 @@ impl<'a> Scan<'a> {
         available: &RowSet,
         mut visit: impl FnMut(&Answer),
     ) -> Result<()> {
+        let work = self.work;
         self.blocks(available, |_, _, answer| {
             answer.into_iter().for_each(&mut visit);
-            Ok(Asked::Nearest)
+            Ok(match work {
+                Work::Gradients(_) => Asked::NearestGradient,
+                Work::Head(_) => Asked::Nearest,
+            })
         })
     }
 
@@ -148,7 +162,7 @@ impl<'a> Scan<'a> {
     }
 
     fn first_rows(&self) -> usize {
-        if self.task == Task::Nearest {
+        if !matches!(self.work, Work::Head(Task::Boundaries)) {
             // No candidates come of it.
             return usize::MAX;
         }
@@ -225,7 +239,7 @@ impl<'a> Scan<'a> {
         let (request, head) = (self.exact.request, self.exact.head);
         self.exact.selection.fallbacks.push(error.to_string());
         let selection = &mut self.exact.selection;
-        (self.engine, self.scorer) = open(next, request, head, self.task, selection)?;
+        (self.engine, self.scorer) = open(next, request, head, self.work, selection)?;
         (blocks.most, blocks.size) = (usize::MAX, self.first_rows());
         Ok(())
     }
@@ -236,11 +250,15 @@ fn open<'a>(
     mut engine: &'a dyn Engine,
     request: &'a Request<'a>,
     head: &'a Head,
-    task: Task,
+    work: Work<'_>,
     selection: &mut Selection,
 ) -> Result<(&'a dyn Engine, Box<dyn Scorer + 'a>)> {
     loop {
-        match (engine.scorer(head, request.pool, task), engine.fallback()) {
+        let scorer = match work {
+            Work::Head(task) => engine.scorer(head, request.pool, task),
+            Work::Gradients(centres) => engine.gradient_scorer(head, centres, request.pool),
+        };
+        match (scorer, engine.fallback()) {
             (Ok(scorer), _) => return Ok((engine, scorer)),
             (Err(error @ (Error::Device { .. } | Error::OutOfMemory { .. })), Some(next)) => {
                 selection.fallbacks.push(error.to_string());
@@ -251,11 +269,19 @@ fn open<'a>(
     }
 }
 
+/// What a scorer is made for.
+#[derive(Debug, Clone, Copy)]
+enum Work<'a> {
+    Head(Task),
+    Gradients(&'a GradientCentres),
+}
+
 /// What to ask of the next block.
 enum Asked {
     RowStatistics { exponentials: bool },
     ClassCandidates { thresholds: Vec<f32> },
     Nearest,
+    NearestGradient,
 }
 
 impl Asked {
@@ -266,6 +292,7 @@ impl Asked {
             },
             Asked::ClassCandidates { thresholds } => Question::ClassCandidates { thresholds },
             Asked::Nearest => Question::Nearest,
+            Asked::NearestGradient => Question::NearestGradient,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! by at most 2⁻¹²⁶ times the other operand, or the sum by 2⁻¹²⁶; matrix cores may flush f16 below 2⁻¹⁴.
 
 use crate::Head;
-use crate::engine::UNDECIDABLE;
+use crate::engine::{GradientCentres, UNDECIDABLE};
 
 /// Above this bound on a logit f32 might overflow in what follows.
 const LARGEST_LOGIT: f64 = 1e18;
@@ -56,12 +56,12 @@ pub struct Tolerance {
 impl Tolerance {
     /// The tolerance of rows scored against `head` by a path with `error`.
     pub fn new(head: &Head, error: LogitError) -> Self {
+        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+        let bias = f64::from(bias);
         let dim = head.dim() as f64;
         let largest = (0..head.classes())
             .map(|class| norm(head.class_weight(class)))
             .fold(0.0, f64::max);
-        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
-        let bias = f64::from(bias);
         let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
         let slope = (error.gamma * largest + flushed * dim.sqrt()) * ROOM;
         let offset = (error.gamma * bias + flushed * (dim + dim.sqrt() * largest + 1.0)) * ROOM;
@@ -92,6 +92,90 @@ impl Tolerance {
         }
     }
 }
+
+/// Turns what is known of a row into how far the logits of [`crate::engine::NearestGradient`] may be off, for one
+/// head, centres and path. Any engine may evaluate it, within a relative 2⁻¹⁸.
+///
+/// Logits off by t each make probabilities off by a factor of e^{2t} at most. So do the gradient's numbers, which
+/// are probabilities or a sum of them; its rounding is in `base`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientTolerance {
+    /// Of x·x_k.
+    pub embeddings: Tolerance,
+    /// Of g·g_k, rounding of sums alone.
+    pub gradients: Tolerance,
+    /// max ‖x_k‖.
+    pub largest_embedding: f32,
+    /// max ‖g_k‖.
+    pub largest_gradient: f32,
+    /// max ‖g_k‖²‖x_k‖²/2.
+    pub largest_bias: f32,
+    /// Relative rounding of a gradient's numbers.
+    pub base: f32,
+    /// Relative rounding of a few f32 operations.
+    pub unit: f32,
+}
+
+/// Most that a logit may be off for its row's gradient to be known.
+pub(crate) const MOST_DOUBT: f32 = 0.25;
+
+/// Below it, flushed denormals count: no bound is smaller.
+const LEAST: f32 = 1e-30;
+
+impl GradientTolerance {
+    /// That of rows whose logits, products with centres' embeddings and products with their gradients are made
+    /// by paths with such errors; `unit` is the relative error of an f32 operation.
+    pub fn new(
+        centres: &GradientCentres,
+        (embeddings, gradients): (LogitError, LogitError),
+        unit: f64,
+    ) -> Self {
+        let norms = |head: &Head| {
+            let norms = (0..head.classes()).map(|k| norm(head.class_weight(k)));
+            ((norms.fold(0.0, f64::max) * ROOM) as f32).next_up()
+        };
+        let classes = centres.gradients.dim();
+        let bias = centres.bias.iter();
+        // Σ e^{…}, each within 3 + 2·80 units and a few; quotient and products.
+        let base = (classes as f64 + 512.0) * unit * ROOM;
+        Self {
+            embeddings: Tolerance::new(&centres.embeddings, embeddings),
+            gradients: Tolerance::new(&centres.gradients, gradients),
+            largest_embedding: norms(&centres.embeddings),
+            largest_gradient: norms(&centres.gradients),
+            largest_bias: bias.fold(0.0, |most: f32, bias| most.max(bias.abs())),
+            base: (base as f32).next_up(),
+            unit: (16.0 * unit) as f32,
+        }
+    }
+
+    /// The tolerance of a row whose embedding's norm is at most `norm`, whose logits may be off by `doubt` and
+    /// whose gradient's square is `square`, and the relative error of that square.
+    #[inline(always)]
+    pub fn of_row(&self, norm: f32, doubt: f32, square: f32) -> (f32, f32) {
+        if !(doubt <= MOST_DOUBT && norm <= self.embeddings.largest_norm) {
+            return (UNDECIDABLE, 0.0);
+        }
+        // e^{2t} − 1 ≤ 2.6 t up to a quarter.
+        let error = 2.6 * doubt + self.base;
+        let gradient = square.sqrt() * (1.0 + 2.0 * error);
+        let (a, b) = (
+            norm * self.largest_embedding,
+            gradient * self.largest_gradient,
+        );
+        let of_a = self.embeddings.of_norm(norm);
+        let of_b = self.gradients.of_norm(gradient) + error * b;
+        let sum = of_a * (b + of_b) + a * of_b + self.unit * (a * b + self.largest_bias);
+        let tolerance = sum * 1.01 + LEAST * (1.0 + a);
+        match tolerance < UNDECIDABLE && a * b < LARGEST_PRODUCT {
+            true => (tolerance, 2.1 * error * (1.0 + error)),
+            false => (UNDECIDABLE, 0.0),
+        }
+    }
+}
+
+/// Above this bound on a product f32 might overflow in what follows.
+const LARGEST_PRODUCT: f32 = 1e30;
 
 /// Euclidean norm in float64, finite for finite f32; NaN or infinite otherwise.
 pub(crate) fn norm(x: &[f32]) -> f64 {

@@ -1,10 +1,11 @@
 //! [`Engine`] on a wgpu device.
 
-use equipoise_core::engine::Task;
+use equipoise_core::engine::{GradientCentres, Task};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Engine, Head, Pool, Scorer};
 use equipoise_shaders::{ALL, Shader};
 
+use crate::centres::Centres;
 use crate::device::Context;
 use crate::facts::Facts;
 use crate::head::HeadBuffers;
@@ -183,7 +184,7 @@ impl GpuEngine {
         &'a self,
         head: &Head,
         pool: &'a dyn Pool,
-        task: Task,
+        (task, centres): (Task, Option<&GradientCentres>),
         resident: Option<&'a [Part]>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
         let shape = ScanShape::of(head, pool, task)?;
@@ -194,11 +195,12 @@ impl GpuEngine {
         let made = Plan::new(shape, &self.sizes).and_then(|plan| {
             let path = self.path(head, storage, plan.max_rows)?;
             let buffers = HeadBuffers::new(&self.context, head, &plan, &path, task)?;
-            Ok((plan, path, buffers))
+            let centres = centres.map(|centres| Centres::new(self, centres, storage, &plan));
+            Ok((plan, path, buffers, centres.transpose()?))
         });
-        let (plan, path, buffers) = made.map_err(|error| error.on(&self.name))?;
+        let (plan, path, buffers, centres) = made.map_err(|error| error.on(&self.name))?;
         let rows = self.kernels.rows.fastest(head.classes(), |variants| {
-            if task == Task::Nearest {
+            if task != Task::Boundaries {
                 // What is known of the others is as good.
                 return None;
             }
@@ -208,8 +210,24 @@ impl GpuEngine {
             let seconds = variants.iter().map(|kernels| timed.seconds(kernels));
             seconds.collect::<Result<_, _>>().ok()
         });
-        let scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, resident);
+        let mut scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, resident);
+        scorer.centres = centres;
         Ok(Box::new(scorer))
+    }
+
+    /// A scorer of gradient embeddings.
+    pub(crate) fn new_gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+        resident: Option<&'a [Part]>,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        centres.check(head)?;
+        let task = Task::NearestGradient {
+            centres: centres.bias.len(),
+        };
+        self.new_scorer(head, pool, (task, Some(centres)), resident)
     }
 
     /// How logits of embeddings in `storage` are computed.
@@ -248,6 +266,15 @@ impl Engine for GpuEngine {
         pool: &'a dyn Pool,
         task: Task,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        self.new_scorer(head, pool, task, None)
+        self.new_scorer(head, pool, (task, None), None)
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        self.new_gradient_scorer(head, centres, pool, None)
     }
 }

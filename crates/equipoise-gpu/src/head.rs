@@ -57,7 +57,7 @@ impl HeadBuffers {
                 .map(|range| path.weights(context, head, range))
                 .collect())
         })?;
-        if task == Task::Nearest {
+        if task != Task::Boundaries {
             return Ok(Self {
                 head: head_slices,
                 scales: Vec::new(),

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use bytemuck::cast_slice;
-use equipoise_core::engine::{ACCEPT_NONE, LogitError, Nearest, RowStatistics, Task, Tolerance};
+use equipoise_core::engine::{
+    ACCEPT_NONE, GradientTolerance, LogitError, NearestGradient, RowStatistics, Task, Tolerance,
+};
 use equipoise_core::memory::ScanShape;
 use equipoise_core::{Head, Values as HostValues};
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
@@ -13,6 +15,7 @@ use crate::block::bytes_of_values;
 use crate::head::HeadBuffers;
 use crate::kernels::class_candidates::{Lists, list_bytes};
 use crate::kernels::logits::{Arguments, Path};
+use crate::kernels::nearest_gradient::Products;
 use crate::kernels::row_statistics::Rows;
 use crate::kernels::{Storage, Values};
 use crate::plan::Plan;
@@ -61,7 +64,9 @@ pub(crate) struct TimedBlock<'a> {
     thresholds: Buffer,
     statistics: Buffer,
     found: Buffer,
+    /// Of kernel `nearest`, or of `nearest_gradient`.
     nearest: Buffer,
+    gradients: Buffer,
 }
 
 impl GpuEngine {
@@ -117,6 +122,14 @@ impl GpuEngine {
             times.push(block.time(("nearest", variant), budget, |encoder| {
                 block.nearest(kernels, encoder);
             })?);
+            times.push(block.time(("gradients", variant), budget, |encoder| {
+                block.gradients(kernels, encoder);
+            })?);
+            times.push(
+                block.time(("nearest_gradient", variant), budget, |encoder| {
+                    block.nearest_gradient(kernels, encoder);
+                })?,
+            );
         }
         Ok(times)
     }
@@ -162,7 +175,8 @@ impl<'a> TimedBlock<'a> {
                 thresholds: buffer("timed thresholds", classes * 4),
                 statistics: buffer("timed statistics", rows * size_of::<RowStatistics>()),
                 found: buffer("timed candidates", list_bytes(capacity) as usize),
-                nearest: buffer("timed nearest centres", rows * size_of::<Nearest>()),
+                nearest: buffer("timed nearest centres", rows * size_of::<NearestGradient>()),
+                gradients: buffer("timed gradients", rows * classes * 4),
             };
             context.write(&block.values, bytes);
             context.write(&block.available, &vec![0xff; rows.div_ceil(32) * 4]);
@@ -250,6 +264,36 @@ impl<'a> TimedBlock<'a> {
         kernel.record(context, encoder, self.rows(), &self.nearest);
     }
 
+    /// What it computes does not depend on the bounds.
+    fn gradients(&self, kernels: &RowKernels, encoder: &mut CommandEncoder) {
+        let (context, kernel) = (&self.engine.context, &kernels.gradients);
+        let tolerance = GradientTolerance {
+            embeddings: self.tolerance,
+            gradients: self.tolerance,
+            largest_embedding: 1.0,
+            largest_gradient: 1.0,
+            largest_bias: 1.0,
+            base: 1e-5,
+            unit: 1e-6,
+        };
+        let out = (&self.gradients, &self.nearest);
+        kernel.record(context, encoder, self.rows(), &tolerance, out);
+    }
+
+    /// With as many centres as classes.
+    fn nearest_gradient(&self, kernels: &RowKernels, encoder: &mut CommandEncoder) {
+        let (context, kernel) = (&self.engine.context, &kernels.nearest_gradient);
+        let products = Products {
+            rows: self.rows,
+            centres: self.classes,
+            groups: self.engine.sizes.groups,
+            of_embeddings: &self.logits,
+            of_gradients: &self.gradients,
+            bias: &self.thresholds,
+        };
+        kernel.record(context, encoder, products, &self.nearest);
+    }
+
     /// Seconds of one of `runs` runs.
     fn run(&self, runs: u32, record: impl Fn(&mut CommandEncoder)) -> Result<f64, GpuError> {
         let time = self.timer.time(|encoder| {
@@ -314,7 +358,14 @@ mod tests {
             .map(|time| (time.kernel, time.variant))
             .collect();
         let variants = engine.kernels.rows.all().iter().flat_map(|rows| {
-            ["row_statistics", "class_candidates", "nearest"].map(|kernel| (kernel, rows.variant))
+            [
+                "row_statistics",
+                "class_candidates",
+                "nearest",
+                "gradients",
+                "nearest_gradient",
+            ]
+            .map(|kernel| (kernel, rows.variant))
         });
         let expected: Vec<_> = [("row_norms", "")].into_iter().chain(variants).collect();
         assert_eq!(names, expected);

@@ -7,6 +7,7 @@
 mod adapter;
 mod block;
 mod ceilings;
+mod centres;
 mod choices;
 mod device;
 mod engine;

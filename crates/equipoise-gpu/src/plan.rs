@@ -1,6 +1,6 @@
 //! How a head and its blocks are laid out within a device's limits.
 
-use equipoise_core::engine::{Nearest, Task};
+use equipoise_core::engine::{Nearest, NearestGradient, Task};
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape, within};
 use equipoise_core::{Candidate, RowStatistics};
 
@@ -94,8 +94,10 @@ impl Plan {
         let values = rows * dim * shape.width as u64;
         let statistics = rows * size_of::<RowStatistics>() as u64;
         let nearest = rows * size_of::<Nearest>() as u64;
+        let gradients = rows * size_of::<NearestGradient>() as u64;
         let (list, prefix, scales) = match shape.task {
             Task::Nearest => (nearest, nearest, 0),
+            Task::NearestGradient { .. } => (gradients, gradients, 0),
             Task::Boundaries => (
                 list_bytes(self.capacity).max(statistics),
                 list_bytes(self.capacity.min(PREFIX)).max(statistics),
@@ -106,6 +108,13 @@ impl Plan {
         plan.add(Place::Device, "head", 4 * classes * (dim + 1));
         plan.add(Place::Device, "scales of all classes", scales);
         plan.add(Place::Device, "logits", 4 * rows * classes);
+        if let Task::NearestGradient { centres } = shape.task {
+            let centres = centres as u64;
+            plan.add(Place::Device, "centres", 4 * centres * (dim + classes + 1));
+            let products = 4 * rows * (classes + 2 * centres);
+            plan.add(Place::Device, "gradients and products", products);
+            plan.add(Place::Host, "centres", 4 * centres * (dim + classes));
+        }
         plan.add(Place::Device, "embeddings", depth * values);
         plan.add(
             Place::Device,
@@ -119,7 +128,14 @@ impl Plan {
     }
 
     fn unbounded(shape: ScanShape, sizes: &Sizes) -> Result<Self, GpuError> {
-        let (classes, dim) = (shape.classes as u64, shape.dim as u64);
+        // The widest row of numbers, and the longest sum.
+        let (classes, dim) = match shape.task {
+            Task::NearestGradient { centres } => {
+                (shape.classes.max(centres), shape.dim.max(shape.classes))
+            }
+            _ => (shape.classes, shape.dim),
+        };
+        let (classes, dim) = (classes as u64, dim as u64);
         let tile = u64::from(crate::kernels::logits::LEAST_TILE);
         let groups = u64::from(sizes.groups);
         let fits = |what: &str, each: u64, least: u64| match sizes.binding / each {

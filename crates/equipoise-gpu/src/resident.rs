@@ -1,6 +1,6 @@
 //! Pools that stay on the device.
 
-use equipoise_core::engine::Task;
+use equipoise_core::engine::{GradientCentres, Task};
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::{Buffer, BufferUsages};
@@ -165,6 +165,12 @@ impl<'a> ResidentPool<'a> {
         Ok(rows)
     }
 
+    /// The parts, if `pool` is the one that is on the device.
+    fn parts_of(&self, pool: &dyn Pool) -> Option<&[Part]> {
+        let same = std::ptr::addr_eq(pool, self.pool);
+        (same && !self.parts.is_empty()).then_some(self.parts.as_slice())
+    }
+
     fn norms(&self, part: &Part) -> equipoise_core::Result<()> {
         let (engine, context) = (self.engine, &self.engine.context);
         let done = context.guarded(|| {
@@ -209,8 +215,17 @@ impl Engine for ResidentPool<'_> {
         pool: &'a dyn Pool,
         task: Task,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        let same = std::ptr::addr_eq(pool, self.pool);
-        let parts = (same && !self.parts.is_empty()).then_some(self.parts.as_slice());
-        self.engine.new_scorer(head, pool, task, parts)
+        self.engine
+            .new_scorer(head, pool, (task, None), self.parts_of(pool))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        let parts = self.parts_of(pool);
+        self.engine.new_gradient_scorer(head, centres, pool, parts)
     }
 }

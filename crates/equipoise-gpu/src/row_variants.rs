@@ -13,13 +13,15 @@ use crate::choices::Cache;
 use crate::device::Context;
 use crate::facts::Facts;
 use crate::kernels::class_candidates::ClassCandidates;
+use crate::kernels::gradients::Gradients;
 use crate::kernels::nearest::Nearest;
+use crate::kernels::nearest_gradient::NearestGradient;
 use crate::kernels::row_statistics::RowStatistics;
 
 /// Environment variable that decides.
 const VARIABLE: &str = "EQUIPOISE_SUBGROUPS";
 
-/// Who chooses the variant of kernels `row_statistics`, `class_candidates` and `nearest`.
+/// Who chooses the variant of the row kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RowsChoice {
     /// The faster on the device.
@@ -53,6 +55,8 @@ pub(crate) struct RowKernels {
     pub(crate) row_statistics: RowStatistics,
     pub(crate) class_candidates: ClassCandidates,
     pub(crate) nearest: Nearest,
+    pub(crate) gradients: Gradients,
+    pub(crate) nearest_gradient: NearestGradient,
 }
 
 impl RowKernels {
@@ -62,6 +66,8 @@ impl RowKernels {
             row_statistics: RowStatistics::new(context, subgroups),
             class_candidates: ClassCandidates::new(context, subgroups),
             nearest: Nearest::new(context, subgroups),
+            gradients: Gradients::new(context, subgroups),
+            nearest_gradient: NearestGradient::new(context, subgroups),
         }
     }
 }

@@ -8,14 +8,16 @@ use std::collections::VecDeque;
 
 use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut, pod_read_unaligned};
 use equipoise_core::engine::{
-    Answer, LogitError, NONFINITE, Nearest, Precision, Question, Tolerance,
+    Answer, LogitError, NONFINITE, Nearest, NearestGradient, Precision, Question, Tolerance,
 };
 use equipoise_core::{Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
 use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
 use crate::block::{Block, From, Slot, bits, place};
+use crate::centres::Centres;
 use crate::device::{Growing, Mapping, unreadable};
 use crate::head::HeadBuffers;
+use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
 use crate::kernels::logits::{Arguments, Path};
 use crate::kernels::row_statistics::Rows;
@@ -47,6 +49,8 @@ pub(crate) struct GpuScorer<'a> {
     /// The pool's parts on the device; without them it is streamed.
     resident: Option<&'a [Part]>,
     logits: Growing,
+    /// Those of [`Question::NearestGradient`].
+    pub(crate) centres: Option<Centres>,
     /// Slots of no block.
     free: Vec<Slot>,
     flying: VecDeque<Flying>,
@@ -71,6 +75,8 @@ enum Form {
     Statistics,
     /// A record for each row.
     Nearest,
+    /// A record for each row.
+    NearestGradient,
     /// A list of candidates, and how many it holds at most.
     Candidates(usize),
 }
@@ -104,6 +110,7 @@ impl<'a> GpuScorer<'a> {
             head: buffers,
             resident,
             logits: Growing::storage("logits"),
+            centres: None,
             free: Vec::new(),
             flying: VecDeque::new(),
         }
@@ -185,7 +192,8 @@ impl<'a> GpuScorer<'a> {
             first_norm,
             available: &mask,
         };
-        let (form, bytes) = self.ask(&mut slot, &mut encoder, rows, question);
+        let values = values.borrow();
+        let (form, bytes) = self.ask(&mut slot, &mut encoder, (values, rows), question);
         let results = slot.results.at_least(context, bytes).clone();
         let readback = slot.readback.at_least(context, bytes).clone();
         encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
@@ -204,10 +212,10 @@ impl<'a> GpuScorer<'a> {
 
     /// Records the row kernel; returns what comes back, and the bytes of it to read.
     fn ask(
-        &self,
+        &mut self,
         slot: &mut Slot,
         encoder: &mut CommandEncoder,
-        rows: Rows<'_>,
+        (values, rows): (Values<'_>, Rows<'_>),
         question: Question<'_>,
     ) -> (Form, u64) {
         let (context, kernels) = (&self.engine.context, self.kernels);
@@ -227,6 +235,14 @@ impl<'a> GpuScorer<'a> {
                 let results = slot.results.at_least(context, bytes).clone();
                 kernels.nearest.record(context, encoder, rows, &results);
                 (Form::Nearest, bytes)
+            }
+            Question::NearestGradient => {
+                let bytes = u64::from(rows.rows) * size_of::<NearestGradient>() as u64;
+                let results = slot.results.at_least(context, bytes).clone();
+                if let Some(centres) = &mut self.centres {
+                    centres.record(self.engine, kernels, encoder, (values, rows), &results);
+                }
+                (Form::NearestGradient, bytes)
             }
             Question::ClassCandidates { thresholds } => {
                 let most = self.plan.capacity.min(rows.rows as usize * self.classes);
@@ -270,6 +286,12 @@ impl<'a> GpuScorer<'a> {
             Form::Statistics => {
                 records(&readback, bytes, rows, &mut answer.statistics)?;
                 note_nonfinite(answer, |answer| &answer.statistics, |row| row.tolerance);
+                return Ok(slot);
+            }
+            Form::NearestGradient => {
+                records(&readback, bytes, rows, &mut answer.gradients)?;
+                let of = |row: &NearestGradient| row.nearest.tolerance;
+                note_nonfinite(answer, |answer| &answer.gradients, of);
                 return Ok(slot);
             }
             Form::Nearest => {

@@ -31,6 +31,7 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
             "row_statistics",
             "class_candidates",
             "nearest",
+            "nearest_gradient",
             "select base",
             "select mase",
             "select margin"
@@ -232,6 +233,8 @@ fn a_gpu_is_checked_and_measured_streamed_and_resident() {
         ("row_statistics", "plain"),
         ("class_candidates", "plain"),
         ("nearest", "plain"),
+        ("gradients", "plain"),
+        ("nearest_gradient", "plain"),
         ("select base", "streamed"),
         ("select margin", "resident"),
     ] {

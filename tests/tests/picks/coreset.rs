@@ -1,6 +1,6 @@
 //! Coreset against the definition, on generated cases.
 
-use equipoise_core::strategies::{Coreset, KCenter};
+use equipoise_core::strategies::{Coreset, KCenter, PARTITIONED_CORESET, partitions};
 use equipoise_core::{Engine, Error, Request, RowSet, Start, Strategy};
 use equipoise_tests::brute_force;
 use equipoise_tests::cases::{Kind, Shape};
@@ -148,4 +148,50 @@ fn rows_that_are_not_finite_are_refused_or_left_out() {
     let mut found = RowSet::none(NORMAL.rows);
     picked.iter().for_each(|row| assert!(found.insert(*row)));
     assert_eq!(found, expected);
+}
+
+#[test]
+fn partitions_are_disjoint_and_each_is_a_coreset() {
+    let case = NORMAL.case();
+    let pool = case.pool();
+    let engine = engines::cpu();
+    let request = Request {
+        labelled: &case.labelled,
+        partitions: 7,
+        seed: 3,
+        ..Request::new(&pool, &case.available, 40)
+    };
+    let parts = partitions(&request).unwrap();
+    let mut expected = Vec::new();
+    let (mut rows, mut labelled) = (RowSet::none(NORMAL.rows), 0);
+    for part in &parts {
+        part.available
+            .iter()
+            .for_each(|row| assert!(rows.insert(row)));
+        labelled += part.labelled.len();
+        let centres: Vec<usize> = part.labelled.iter().map(|row| row.row).collect();
+        let picks = brute_force::coreset(&case.rows, &centres, &part.available, part.budget);
+        expected.extend(picks);
+    }
+    assert_eq!(
+        (rows, labelled),
+        (case.available.clone(), case.labelled.len())
+    );
+    let lengths: Vec<usize> = parts.iter().map(|part| part.budget).collect();
+    assert_eq!(lengths, [6, 6, 6, 6, 6, 5, 5]);
+    let selection = PARTITIONED_CORESET.select(&*engine, &request).unwrap();
+    assert_eq!(selection.picks, expected);
+    let other = Request {
+        seed: 4,
+        ..request.clone()
+    };
+    assert_ne!(partitions(&other).unwrap(), parts);
+    for partitions in [0, case.available.len() + 1] {
+        let wrong = Request {
+            partitions,
+            ..request.clone()
+        };
+        let error = PARTITIONED_CORESET.select(&*engine, &wrong).unwrap_err();
+        assert!(matches!(error, Error::Partitions { .. }), "{error}");
+    }
 }

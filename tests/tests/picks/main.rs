@@ -1,5 +1,6 @@
 //! Picks equal the definition's, in order, on every engine.
 
+mod badge;
 mod coreset;
 mod devices;
 mod engines;

@@ -1,12 +1,15 @@
 //! The CPU engine: every kernel's twin, on all cores.
 //!
 //! One file a kernel, named as its shader: [`logits`], `row_norms`, `row_statistics`, `class_candidates`,
-//! `nearest`; what the last three share is in `row`. A block is cut into parts; a thread makes a part's logits and goes over
+//! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`. A block is cut into parts; a thread makes a part's logits and goes over
 //! them at once, while they are in its cache.
 
+mod centres;
 mod class_candidates;
+mod gradients;
 pub mod logits;
 mod nearest;
+mod nearest_gradient;
 mod plan;
 mod row;
 mod row_norms;

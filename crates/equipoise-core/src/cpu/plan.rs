@@ -1,7 +1,7 @@
 //! How the CPU engine cuts its work, and what memory that takes.
 
 use super::row::LANES;
-use crate::engine::{Candidate, Nearest, Task};
+use crate::engine::{Candidate, Nearest, NearestGradient, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
 
 /// Most rows of a part: more make the product no faster.
@@ -46,7 +46,11 @@ impl CpuPlan {
         budget: Option<u64>,
     ) -> Result<Self, u64> {
         let stride = shape.classes.next_multiple_of(LANES);
-        let most = (PART_BYTES / (4 * stride)).clamp(1, PART_ROWS);
+        let widest = match shape.task {
+            Task::NearestGradient { centres } => stride.max(centres),
+            _ => stride,
+        };
+        let most = (PART_BYTES / (4 * widest)).clamp(1, PART_ROWS);
         let threads = rayon::current_num_threads();
         let plan = |table, part_rows: usize| {
             let rows = part_rows * PARTS_PER_THREAD * threads;
@@ -85,7 +89,7 @@ impl CpuPlan {
         let (classes, dim) = (shape.classes, shape.dim);
         plan.add(Place::Host, "head", numbers(classes, dim));
         match (shape.task, self.table) {
-            (Task::Nearest, _) => {}
+            (Task::Nearest | Task::NearestGradient { .. }, _) => {}
             (Task::Boundaries, true) => plan.add(
                 Place::Host,
                 "scales of all classes",
@@ -107,10 +111,24 @@ impl CpuPlan {
         if shape.width == 2 {
             plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
         }
-        if shape.task == Task::Nearest {
-            let bytes = (self.max_rows * size_of::<Nearest>()) as u64;
-            plan.add(Place::Host, "nearest centres", bytes);
-            return plan;
+        match shape.task {
+            Task::Boundaries => {}
+            Task::Nearest => {
+                let bytes = (self.max_rows * size_of::<Nearest>()) as u64;
+                plan.add(Place::Host, "nearest centres", bytes);
+                return plan;
+            }
+            Task::NearestGradient { centres } => {
+                let bytes = (self.max_rows * size_of::<NearestGradient>()) as u64;
+                plan.add(Place::Host, "nearest centres", bytes);
+                plan.add(Place::Host, "centres", numbers(centres, dim + self.stride));
+                plan.add(
+                    Place::Host,
+                    "products with centres",
+                    numbers(2 * rows, centres),
+                );
+                return plan;
+            }
         }
         // This block's and the last one's, in memory that grows by doubling.
         let candidates = 4 * (self.capacity + self.threads * classes) as u64;

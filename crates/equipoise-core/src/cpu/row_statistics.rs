@@ -61,7 +61,7 @@ fn spread(z: &[f32], p: usize, others: &mut [f32]) -> (f32, f32, f32) {
 /// e^{−x} for x ≥ 0, within 3 units in the last place where it is not taken as 0; unlike the standard library's, several at a
 /// time. Reduction and polynomial as in Cephes's `expf` (S. Moshier).
 #[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
+pub(super) fn exp_of_negative(x: f32) -> f32 {
     // ln 2 in two parts, the first of few digits, so that its multiples are exact.
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     // Adding and subtracting it rounds to an integer.

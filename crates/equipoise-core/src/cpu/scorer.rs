@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::centres::{Centres, Rows};
 use super::plan::CpuPlan;
 use super::row::{NO_LOGIT, Row, add_bias, is_plausible};
 use super::{class_candidates, logits, nearest, row_norms, row_statistics};
 use crate::engine::{
-    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, NO_BOUNDARY, NONFINITE, Nearest,
-    Precision, Question, RowStatistics, Scorer, Task, Tolerance, UNAVAILABLE, UNDECIDABLE,
+    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, GradientCentres, NO_BOUNDARY,
+    NONFINITE, Nearest, NearestGradient, Precision, Question, RowStatistics, Scorer, Task,
+    Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::vectorised::vectorised;
@@ -71,14 +73,39 @@ impl Engine for CpuEngine {
         pool: &'a dyn Pool,
         task: Task,
     ) -> Result<Box<dyn Scorer + 'a>> {
+        Ok(Box::new(self.made(head, pool, task, None)?))
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> Result<Box<dyn Scorer + 'a>> {
+        let task = Task::NearestGradient {
+            centres: centres.embeddings.classes(),
+        };
+        let centres = Centres::new(head, centres)?;
+        Ok(Box::new(self.made(head, pool, task, Some(centres))?))
+    }
+}
+
+impl CpuEngine {
+    fn made<'a>(
+        &self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+        centres: Option<Centres>,
+    ) -> Result<CpuScorer<'a>> {
         let plan = self.parts(ScanShape::of(head, pool, task)?)?;
         let mut bias = head.bias().to_vec();
         bias.resize(plan.stride, 0.0);
-        Ok(Box::new(CpuScorer {
+        Ok(CpuScorer {
             pool,
             tolerance: Tolerance::new(head, logits::error(head.dim())),
             scales: match (task, plan.table) {
-                (Task::Nearest, _) => Scales::Needless,
+                (Task::Nearest | Task::NearestGradient { .. }, _) => Scales::Needless,
                 (Task::Boundaries, true) => {
                     let scales = BoundaryScales::new(head);
                     Scales::Table(scales.table(head, plan.stride, NO_BOUNDARY))
@@ -90,8 +117,9 @@ impl Engine for CpuEngine {
             plan,
             scratch: Mutex::new(Vec::new()),
             thresholds: Vec::new(),
+            centres,
             ready: None,
-        }))
+        })
     }
 }
 
@@ -107,6 +135,8 @@ struct CpuScorer<'a> {
     scratch: Mutex<Vec<Scratch>>,
     /// Padded to the stride.
     thresholds: Vec<f32>,
+    /// Those of [`Task::NearestGradient`].
+    centres: Option<Centres>,
     /// The block in flight: scored as it is submitted.
     ready: Option<Answer>,
 }
@@ -132,6 +162,9 @@ struct Scratch {
     tops: Vec<usize>,
     /// One row's lower bounds.
     lower: Vec<f32>,
+    /// Upper bounds of the rows' norms; products with centres' embeddings, and with their gradients.
+    norms: Vec<f32>,
+    products: [Vec<f32>; 2],
 }
 
 /// Scales to all classes of those that a part needs.
@@ -158,6 +191,7 @@ enum Output<'a> {
     Statistics(&'a mut [RowStatistics], bool),
     Candidates(&'a mut Vec<Candidate>),
     Nearest(&'a mut [Nearest]),
+    NearestGradient(&'a mut [NearestGradient]),
 }
 
 /// What the parts of a block share.
@@ -204,6 +238,8 @@ impl CpuScorer<'_> {
             tolerances,
             tops,
             lower,
+            norms,
+            products,
         } = scratch;
         let (dim, stride) = (self.head.dim(), self.plan.stride);
         let x = match values {
@@ -215,11 +251,25 @@ impl CpuScorer<'_> {
             }
         };
         let rows = x.len() / dim;
-        self.tolerances(first, &x, shared, tolerances);
+        self.tolerances(first, &x, shared, tolerances, norms);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
         logits::run(&x, self.head.weight(), dim, stride, logits);
         self.tops(tolerances, logits, tops);
+        if let Output::NearestGradient(out) = out {
+            if let Some(centres) = &self.centres {
+                let rows = Rows {
+                    x: &x,
+                    logits,
+                    stride,
+                    tolerances,
+                    tops,
+                    norms,
+                };
+                centres.nearest(rows, products, out);
+            }
+            return nonfinite(first, tolerances);
+        }
         let lines = self.lines(tolerances, logits, tops);
         let scales = |class| lines.of(class, stride);
         lower.resize(stride, 0.0);
@@ -252,6 +302,8 @@ impl CpuScorer<'_> {
                     }
                 }
             }
+            // Done above.
+            Output::NearestGradient(_) => {}
             Output::Candidates(candidates) => {
                 for (index, tolerance) in tolerances.iter().enumerate() {
                     let (number, before) = ((first + index) as u32, candidates.len());
@@ -273,24 +325,29 @@ impl CpuScorer<'_> {
                 }
             }
         }
-        let nonfinite = tolerances.iter().enumerate();
-        let nonfinite = nonfinite.filter(|(_, tolerance)| **tolerance == NONFINITE);
-        nonfinite.map(|(index, _)| first + index).collect()
+        nonfinite(first, tolerances)
     }
 
     #[inline(always)]
-    fn tolerances(&self, first: usize, x: &[f32], shared: &Shared<'_>, out: &mut Vec<f32>) {
+    fn tolerances(
+        &self,
+        first: usize,
+        x: &[f32],
+        shared: &Shared<'_>,
+        out: &mut Vec<f32>,
+        norms: &mut Vec<f32>,
+    ) {
         out.clear();
+        norms.clear();
         for (index, x) in x.chunks_exact(self.head.dim()).enumerate() {
-            out.push(
-                match shared.available.contains(shared.start + first + index) {
-                    false => UNAVAILABLE,
-                    true => match row_norms::run(x) {
-                        Some(norm) => self.tolerance.of_norm(norm),
-                        None => NONFINITE,
-                    },
-                },
-            );
+            let available = shared.available.contains(shared.start + first + index);
+            let norm = if available { row_norms::run(x) } else { None };
+            out.push(match (available, norm) {
+                (false, _) => UNAVAILABLE,
+                (true, Some(norm)) => self.tolerance.of_norm(norm),
+                (true, None) => NONFINITE,
+            });
+            norms.push(norm.unwrap_or_default());
         }
     }
 
@@ -333,6 +390,13 @@ impl CpuScorer<'_> {
         let places = classes.into_iter().enumerate().map(|(i, c)| (c, i));
         Lines::Some(places.collect(), lines)
     }
+}
+
+/// The rows that are not finite, of those from `first` on.
+fn nonfinite(first: usize, tolerances: &[f32]) -> Vec<usize> {
+    let rows = tolerances.iter().enumerate();
+    let rows = rows.filter(|(_, tolerance)| **tolerance == NONFINITE);
+    rows.map(|(index, _)| first + index).collect()
 }
 
 /// Whether a row of that tolerance has logits to look at.
@@ -405,6 +469,13 @@ impl Scorer for CpuScorer<'_> {
                 answer.nearest.resize(rows, none);
                 let outs = answer.nearest.par_chunks_mut(part_rows).enumerate();
                 outs.map(|(index, out)| part(index, Output::Nearest(out)))
+                    .collect()
+            }
+            Question::NearestGradient => {
+                let none = bytemuck::Zeroable::zeroed();
+                answer.gradients.resize(rows, none);
+                let outs = answer.gradients.par_chunks_mut(part_rows).enumerate();
+                outs.map(|(index, out)| part(index, Output::NearestGradient(out)))
                     .collect()
             }
             Question::ClassCandidates { .. } => {

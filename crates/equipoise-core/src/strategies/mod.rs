@@ -1,14 +1,18 @@
 //! The strategies: rules that turn pool, head and labelled rows into picks.
 
+mod badge;
 mod base;
 mod coreset;
+mod partitioned;
 mod per_row;
 mod random;
 mod serve;
 mod shards;
 
+pub use badge::Badge;
 pub use base::Base;
 pub use coreset::{Coreset, KCenter};
+pub use partitioned::{PARTITIONED_BADGE, PARTITIONED_CORESET, Partition, Partitioned, partitions};
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
 pub use serve::Serving;
@@ -51,6 +55,10 @@ pub struct Request<'a> {
     pub class_order: ClassOrder,
     /// Which row coreset begins with, where nothing is labelled.
     pub start: Start,
+    /// Into how many parts partitioned strategies divide the rows, at least 1.
+    pub partitions: usize,
+    /// Whether BADGE leaves labelled rows aside and begins with a random one.
+    pub fresh_start: bool,
     /// Makes every random choice reproducible.
     pub seed: u64,
     /// The round, from 0: another stream of random numbers.
@@ -73,6 +81,8 @@ impl<'a> Request<'a> {
             quotas: None,
             class_order: ClassOrder::Id,
             start: Start::Auto,
+            partitions: 10,
+            fresh_start: false,
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
@@ -136,6 +146,17 @@ pub struct Selection {
     pub notices: Vec<String>,
 }
 
+impl Selection {
+    /// Counts what another pass over the pool took.
+    pub(crate) fn add_pass(&mut self, pass: Selection) {
+        self.retries += pass.retries;
+        self.fallbacks.extend(pass.fallbacks);
+        self.nonfinite.extend(pass.nonfinite);
+        self.nonfinite.sort_unstable();
+        self.nonfinite.dedup();
+    }
+}
+
 /// A rule that picks rows. It asks the engine for operations and does not know the device.
 pub trait Strategy: Send + Sync {
     /// Name on the command line.
@@ -193,6 +214,9 @@ pub fn all() -> &'static [&'static dyn Strategy] {
         &Confidence,
         &Entropy,
         &Coreset,
+        &Badge,
+        &PARTITIONED_CORESET,
+        &PARTITIONED_BADGE,
         &Random,
     ]
 }

@@ -1,8 +1,10 @@
 //! One wrapper a kernel, named as its shader and its CPU twin.
 
 pub(crate) mod class_candidates;
+pub(crate) mod gradients;
 pub(crate) mod logits;
 pub(crate) mod nearest;
+pub(crate) mod nearest_gradient;
 pub(crate) mod row_norms;
 pub(crate) mod row_statistics;
 

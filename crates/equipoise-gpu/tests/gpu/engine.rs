@@ -4,8 +4,8 @@ use crate::common::{
     Case, ask, candidates, check, check_candidates, check_statistics, engine, statistics,
 };
 use equipoise_core::engine::{
-    ACCEPT_ALL, ACCEPT_NONE, ALL_CLASSES, NONFINITE, Question, UNAVAILABLE, UNDECIDABLE,
-    UNREACHABLE,
+    ACCEPT_ALL, ACCEPT_NONE, ALL_CLASSES, Answer, GradientCentres, NONFINITE, NearestGradient,
+    Question, UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
 };
 use equipoise_core::{CpuEngine, Engine, Head};
 use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, GpuError, LogitsChoice, RowsChoice};
@@ -92,6 +92,102 @@ fn the_nearest_agrees_with_its_twin() {
                 }
             }
         }
+    }
+}
+
+/// What an engine finds nearest to every row's gradient embedding.
+fn nearest_gradients(
+    engine: &dyn Engine,
+    case: &Case,
+    centres: &GradientCentres,
+) -> Vec<NearestGradient> {
+    let pool = case.pool();
+    let mut scorer = engine.gradient_scorer(&case.head, centres, &pool).unwrap();
+    let (mut all, mut answer) = (Vec::new(), Answer::default());
+    while all.len() < case.rows() {
+        let question = Question::NearestGradient;
+        scorer
+            .submit(all.len(), case.rows(), &case.available, question)
+            .unwrap();
+        scorer.collect(&mut answer).unwrap();
+        all.extend_from_slice(&answer.gradients);
+    }
+    all
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn the_nearest_gradient_agrees_with_its_twin() {
+    use equipoise_core::definition::{dot_in_parts, gradient, logits};
+    let (engine, cpu) = (engine(), CpuEngine::new());
+    for (rows, classes, dim, count) in [(70, 3, 24, 1), (65, 1, 3, 4), (90, 70, 33, 65)] {
+        let mut case = Case::random(rows, classes, dim, 4);
+        case.available.remove(7);
+        let gradients: Vec<Vec<f64>> = (0..rows)
+            .map(|row| gradient(&logits(case.embedding(row), &case.head)))
+            .collect();
+        let square = |row: usize| {
+            let (g, x) = (&gradients[row][..], case.embedding(row));
+            dot_in_parts(g, g) * dot_in_parts(x, x)
+        };
+        let members: Vec<usize> = (0..count).map(|k| (k * 29 + 3) % rows).collect();
+        let bias = members.iter().map(|row| (-square(*row) / 2.0) as f32);
+        let weight = members.iter().flat_map(|row| case.embedding(*row).to_vec());
+        let of_rows = members.iter().flat_map(|row| &gradients[*row]);
+        let of_rows = of_rows.map(|g| *g as f32).collect();
+        let centres = GradientCentres {
+            embeddings: Head::new(weight.collect(), vec![0.0; count], dim).unwrap(),
+            gradients: Head::new(of_rows, vec![0.0; count], classes).unwrap(),
+            bias: bias.collect(),
+        };
+        let found = nearest_gradients(&engine, &case, &centres);
+        let twin = nearest_gradients(&cpu, &case, &centres);
+        let mut known = 0;
+        for row in 0..rows {
+            let score = |k: usize| {
+                let (g, x) = (&gradients[row][..], case.embedding(row));
+                let (h, y) = (&gradients[members[k]][..], case.embedding(members[k]));
+                dot_in_parts(g, h) * dot_in_parts(x, y) - square(members[k]) / 2.0
+            };
+            let mut scores: Vec<f64> = (0..count).map(score).collect();
+            for nearest in [found[row], twin[row]] {
+                if row == 7 {
+                    assert_eq!(nearest.nearest.tolerance, UNAVAILABLE);
+                    continue;
+                }
+                if nearest.nearest.tolerance >= UNDECIDABLE {
+                    continue;
+                }
+                known += 1;
+                let tolerance = f64::from(nearest.nearest.tolerance);
+                let near = |found: f32, exact: f64| (f64::from(found) - exact).abs() <= tolerance;
+                let best = scores[nearest.nearest.centre as usize];
+                assert!(
+                    near(nearest.nearest.top, best),
+                    "row {row}: {nearest:?}, {best}"
+                );
+                let exact: f64 = gradients[row].iter().map(|g| g * g).sum();
+                let off = (f64::from(nearest.square) - exact).abs();
+                assert!(
+                    off <= f64::from(nearest.error) * exact,
+                    "row {row}: {nearest:?}, {exact}"
+                );
+                assert!(tolerance < 0.01, "row {row}: {tolerance}");
+            }
+            scores.sort_by(|a, b| b.total_cmp(a));
+            let second = scores
+                .get(1)
+                .map_or(f64::from(-UNREACHABLE), |second| *second);
+            for nearest in [found[row].nearest, twin[row].nearest] {
+                if (0.0..UNDECIDABLE).contains(&nearest.tolerance) {
+                    let tolerance = f64::from(nearest.tolerance);
+                    assert!((f64::from(nearest.top) - scores[0]).abs() <= tolerance);
+                    let off = (f64::from(nearest.second) - second).abs();
+                    assert!(off <= tolerance || second < -1e38, "row {row}: {nearest:?}");
+                }
+            }
+        }
+        assert!(known > rows, "{known} of {rows} rows are known");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::mem::offset_of;
 use std::path::Path;
 
-use equipoise_core::engine::Nearest;
+use equipoise_core::engine::{Nearest, NearestGradient};
 use equipoise_core::{Candidate, RowStatistics};
 use equipoise_shaders::{ALL, struct_layout};
 
@@ -19,7 +19,9 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
     entries
         .filter(|path| path.is_dir() || path.extension().is_some_and(|found| found == extension))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .filter(|stem| !["mod", "plan", "row", "scorer", "import"].contains(&stem.as_str()))
+        .filter(|stem| {
+            !["mod", "plan", "row", "centres", "scorer", "import"].contains(&stem.as_str())
+        })
         .collect()
 }
 
@@ -83,6 +85,15 @@ fn results_are_laid_out_as_the_shaders_write_them() {
             offset_of!(Nearest, centre),
             offset_of!(Nearest, top),
             offset_of!(Nearest, second),
+        ],
+    );
+    assert_layout(
+        "NearestGradient",
+        size_of::<NearestGradient>(),
+        &[
+            offset_of!(NearestGradient, nearest),
+            offset_of!(NearestGradient, square),
+            offset_of!(NearestGradient, error),
         ],
     );
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use equipoise::core::cpu::logits;
-use equipoise::core::engine::{ACCEPT_ALL, Nearest, Task};
+use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{self, Gpu, GpuEngine, Storage};
 use equipoise::pool::Dtype;
@@ -27,6 +27,7 @@ const MOST_MEASUREMENTS: usize = 5;
 /// Bytes of a row's statistics, and of a row's norm.
 const STATISTICS: f64 = size_of::<equipoise::core::RowStatistics>() as f64;
 const NEAREST: f64 = size_of::<Nearest>() as f64;
+const NEAREST_GRADIENT: f64 = size_of::<NearestGradient>() as f64;
 const NORM: f64 = 4.0;
 
 /// A device, and a pool and a head to measure it with.
@@ -64,24 +65,31 @@ impl Setting<'_> {
             4.0 * classes * rows as f64,
         );
         let rows = rows as f64;
-        let scales = match kernel {
+        // What a row kernel reads or writes beside logits: scales of boundaries, or gradients.
+        let beside = match kernel {
             "nearest" => 0.0,
+            "gradients" | "nearest_gradient" => logits,
             _ => 4.0 * classes * classes,
         };
-        let products = shape.products(shape.rows);
+        let mut products = shape.products(shape.rows);
+        if kernel == "nearest_gradient" {
+            // With as many centres as classes: of embeddings, and of gradients.
+            products *= 2.0 + classes / shape.dim as f64;
+        }
         let fused = matches!(self.target, Target::Cpu(_));
         // What the results take, but for lists of candidates, which hold few rows.
         let results = match kernel {
             "row_statistics" => rows * STATISTICS,
             "nearest" => rows * NEAREST,
+            "gradients" | "nearest_gradient" => rows * NEAREST_GRADIENT,
             _ => 0.0,
         };
         let (operations, bytes) = match kernel {
             "logits" => (Some(products), values + weights + logits),
             "row_norms" => (None, values + rows * NORM),
             // On the CPU logits stay in the cache.
-            _ if fused => (Some(products), values + weights + scales + results),
-            _ => (None, logits + rows * NORM + scales + results),
+            _ if fused => (Some(products), values + weights + beside + results),
+            _ => (None, logits + rows * NORM + beside + results),
         };
         let work = Work {
             name: kernel,
@@ -121,11 +129,18 @@ impl Setting<'_> {
         let nearest = median(self.budget, true, || {
             answer(&mut *scorer, rows, Question::Nearest).map(drop)
         })?;
+        drop(scorer);
+        let centres = as_many_centres(self.head)?;
+        let mut scorer = engine.gradient_scorer(self.head, &centres, self.pool)?;
+        let gradient = median(self.budget, true, || {
+            answer(&mut *scorer, rows, Question::NearestGradient).map(drop)
+        })?;
         Ok(vec![
             self.row("logits", "alone", rows, product),
             self.row("row_statistics", "with logits", rows, statistics),
             self.row("class_candidates", "with logits", rows, candidates),
             self.row("nearest", "with logits", rows, nearest),
+            self.row("nearest_gradient", "with products", rows, gradient),
         ])
     }
 
@@ -182,6 +197,18 @@ impl Setting<'_> {
             })
             .collect())
     }
+}
+
+/// As many centres as classes, with the classes' weights as embeddings: how long it takes to find the nearest does
+/// not depend on their numbers.
+fn as_many_centres(head: &Head) -> Result<GradientCentres> {
+    let classes = head.classes();
+    let zeros = || vec![0.0; classes];
+    Ok(GradientCentres {
+        embeddings: Head::new(head.weight().to_vec(), zeros(), head.dim())?,
+        gradients: Head::new(vec![0.5; classes * classes], zeros(), classes)?,
+        bias: zeros(),
+    })
 }
 
 /// The products of `values` with the head, on all threads, as the CPU engine cuts them.

@@ -1,0 +1,107 @@
+//! Centres among gradient embeddings, and a part's rows scored against them.
+
+use super::row::{LANES, NO_LOGIT};
+use super::{gradients, logits, nearest_gradient};
+use crate::engine::{
+    GradientCentres, GradientTolerance, NearestGradient, UNDECIDABLE, UNREACHABLE,
+};
+use crate::{Head, Result};
+
+/// Centres, padded to whole vectors.
+pub(super) struct Centres {
+    /// Of the head.
+    classes: usize,
+    /// (K, M).
+    embeddings: Head,
+    /// (K, the head's stride).
+    gradients: Vec<f32>,
+    /// Padded with −[`UNREACHABLE`]: as long as a row of products.
+    bias: Vec<f32>,
+    tolerance: GradientTolerance,
+}
+
+/// What is known of a part's rows.
+pub(super) struct Rows<'a> {
+    /// Embeddings, (rows, M).
+    pub(super) x: &'a [f32],
+    /// Logits with bias, (rows, stride): gradients are made of them.
+    pub(super) logits: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) tolerances: &'a [f32],
+    pub(super) tops: &'a [usize],
+    /// Upper bounds of the embeddings' norms.
+    pub(super) norms: &'a [f32],
+}
+
+impl Centres {
+    /// # Errors
+    /// [`crate::Error::Shape`] where head and centres do not fit each other.
+    pub(super) fn new(head: &Head, centres: &GradientCentres) -> Result<Self> {
+        centres.check(head)?;
+        let gradients = &centres.gradients;
+        let stride = head.classes().next_multiple_of(LANES);
+        let mut padded = Vec::with_capacity(gradients.classes() * stride);
+        for k in 0..gradients.classes() {
+            padded.extend_from_slice(gradients.class_weight(k));
+            padded.resize((k + 1) * stride, 0.0);
+        }
+        let mut bias = centres.bias.clone();
+        bias.resize(bias.len().next_multiple_of(LANES), -UNREACHABLE);
+        let errors = (logits::error(head.dim()), logits::error(stride));
+        Ok(Self {
+            classes: head.classes(),
+            tolerance: GradientTolerance::new(centres, errors, 1.0 / f64::from(1 << 24)),
+            embeddings: centres.embeddings.clone(),
+            gradients: padded,
+            bias,
+        })
+    }
+
+    /// Finds every row's nearest; `products` is scratch memory.
+    #[inline(always)]
+    pub(super) fn nearest(
+        &self,
+        rows: Rows<'_>,
+        products: &mut [Vec<f32>; 2],
+        out: &mut [NearestGradient],
+    ) {
+        let lines = rows.logits.chunks_exact_mut(rows.stride);
+        for (index, (z, out)) in lines.zip(&mut *out).enumerate() {
+            let doubt = rows.tolerances[index];
+            out.nearest.tolerance = doubt;
+            if !(0.0..UNDECIDABLE).contains(&doubt) {
+                z.fill(0.0);
+                continue;
+            }
+            match gradients::run(z, rows.tops[index], doubt) {
+                None => {
+                    out.nearest.tolerance = UNDECIDABLE;
+                    z.fill(0.0);
+                }
+                Some(square) => {
+                    out.square = square;
+                    (out.nearest.tolerance, out.error) =
+                        self.tolerance.of_row(rows.norms[index], doubt, square);
+                }
+            }
+        }
+        let (dim, stride) = (self.embeddings.dim(), self.bias.len());
+        let [of_x, of_g] = products;
+        // Padding that the products leave as it is.
+        of_x.resize(out.len() * stride, 0.0);
+        of_g.resize(out.len() * stride, 0.0);
+        logits::run(rows.x, self.embeddings.weight(), dim, stride, of_x);
+        logits::run(rows.logits, &self.gradients, rows.stride, stride, of_g);
+        for z in rows.logits.chunks_exact_mut(rows.stride) {
+            // As the next part's product expects it.
+            z[self.classes..].fill(NO_LOGIT);
+        }
+        let products = of_x.chunks_exact(stride).zip(of_g.chunks_exact(stride));
+        for (out, (of_x, of_g)) in out.iter_mut().zip(products) {
+            let tolerance = out.nearest.tolerance;
+            if (0.0..UNDECIDABLE).contains(&tolerance) {
+                out.nearest = nearest_gradient::run(of_x, of_g, &self.bias, tolerance);
+            }
+        }
+    }
+}
