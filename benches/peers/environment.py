@@ -9,32 +9,35 @@ from pathlib import Path
 
 from shape import Failure
 
-NEEDED = "import numpy, safetensors, torch"
+NEEDED = ["numpy", "safetensors", "torch"]
+# What pip calls modules that are not called as they are imported.
+PACKAGES = {"skactiveml": "scikit-activeml"}
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
-def enter(folder: Path, index: str) -> None:
-    """Returns where this interpreter has what is needed; otherwise runs the script again in one
-    that has, and does not return."""
-    if works(Path(sys.executable)):
+def enter(folder: Path, index: str, *more: str) -> None:
+    """Returns where this interpreter has what is needed, the modules `more` too; otherwise runs the script again in
+    one that has, and does not return."""
+    if works(Path(sys.executable), more):
         return
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not (python.exists() and works(python)):
-        install(folder, python, index)
+    if not (python.exists() and works(python, more)):
+        install(folder, python, index, more)
     arguments = [str(python), *sys.argv]
     if os.name == "nt":
         sys.exit(subprocess.run(arguments).returncode)
     os.execv(python, arguments)
 
 
-def works(python: Path) -> bool:
+def works(python: Path, more: tuple[str, ...]) -> bool:
     """Asked of a process of its own: a broken torch can fail in more ways than an exception."""
-    return subprocess.run([python, "-c", NEEDED], capture_output=True).returncode == 0
+    needed = "import " + ", ".join([*NEEDED, *more])
+    return subprocess.run([python, "-c", needed], capture_output=True).returncode == 0
 
 
-def install(folder: Path, python: Path, index: str) -> None:
+def install(folder: Path, python: Path, index: str, more: tuple[str, ...]) -> None:
     """Makes the environment and installs what is needed."""
-    print(f"installing torch, numpy and safetensors into {folder}", file=sys.stderr)
+    print(f"installing {', '.join([*NEEDED, *more])} into {folder}", file=sys.stderr)
     venv.create(folder, with_pip=True)
     pip(python, "numpy", "safetensors")
     where = [] if index == "default" else ["--index-url", index]
@@ -43,8 +46,10 @@ def install(folder: Path, python: Path, index: str) -> None:
     except Failure as failure:
         hint = "--torch-index default takes pip's own index (on Linux CUDA too: several GB)"
         raise Failure(f"{failure}; {hint}, or run this with a python3 that has torch") from None
-    if not works(python):
-        raise Failure(f"`{NEEDED}` still fails in {folder}: remove it and try again")
+    if more:
+        pip(python, *(PACKAGES.get(name, name) for name in more))
+    if not works(python, more):
+        raise Failure(f"what was installed into {folder} cannot be imported: remove it and try again")
 
 
 def pip(python: Path, *arguments: str) -> None:

@@ -44,16 +44,17 @@ class Equipoise:
         self.picks = pool.with_name("picks.csv")
         self.threads = ["--threads", str(threads)] if threads else []
 
-    def select(self, strategy: str, device: str, budget: int) -> Answer:
-        """Runs `equipoise select`."""
+    def select(self, strategy: str, device: str, budget: int, *more: str) -> Answer:
+        """Runs `equipoise select`, with `more` arguments."""
         report = call(
             self.binary, "select", *self.inputs, "--strategy", strategy, "--budget", str(budget),
-            "--device", device, *self.threads, "--out", str(self.picks), "--force", "--quiet",
+            "--device", device, *self.threads, "--out", str(self.picks), "--force", "--quiet", *more,
         )  # fmt: skip
         with open(self.picks, newline="") as file:
             picks = list(csv.DictReader(file))
         rows = np.array([int(pick["row"]) for pick in picks])
-        scores = np.array([float(pick["score"]) for pick in picks])
+        # Only a pick before which there was no centre has none.
+        scores = np.array([float(pick["score"] or "nan") for pick in picks])
         return Answer(report, rows, [pick["class"] for pick in picks], scores)
 
 

@@ -1,5 +1,6 @@
 //! The command line of Equipoise.
 
+mod allocator;
 mod cli;
 mod commands;
 mod console;
@@ -14,6 +15,9 @@ use clap::Parser;
 use cli::{Cli, Command};
 use console::Console;
 use failure::{Failure, Result};
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 fn main() -> ExitCode {
     quiet_mesa();
@@ -53,6 +57,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
+        Command::Compare(arguments) => commands::compare::main(&arguments.meant()?, wish, console),
         Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Scan(arguments) => commands::scan::main(&arguments.meant()?, wish, console),
         Command::Merge(arguments) => commands::merge::main(&arguments.meant(), console),

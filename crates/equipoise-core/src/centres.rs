@@ -311,6 +311,23 @@ impl<'a> Centres<'a> {
         cut(joined)
     }
 
+    /// The row whose nearest centre is farthest, ties to the lowest; `None` where there is no row.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn farthest(&self) -> Result<Option<Far>> {
+        let rows = (0..self.found.len()).into_par_iter();
+        let rows = rows.filter(|row| self.rows.contains(*row) && self.is_finite(*row));
+        let floor = rows.map(|row| self.bounds(row).0).reduce(|| 0.0, f64::max);
+        let (far, _) = self.widest(1, floor);
+        let settled = far.into_par_iter().map(|far| {
+            let square = self.settle(far.row)?;
+            Ok(Far { square, ..far })
+        });
+        let settled = settled.collect::<Result<Vec<_>>>()?;
+        Ok(settled.into_iter().min_by(Far::order))
+    }
+
     /// A row's least squared distance.
     pub(crate) fn settle(&self, row: usize) -> Result<f64> {
         match self.found[row].near {

@@ -100,26 +100,14 @@ fn central(centres: &mut Centres<'_>) -> Result<Option<usize>> {
 fn farthest_from(centres: &mut Centres<'_>, row: usize, lower: &mut [f64]) -> Result<Far> {
     centres.clear();
     centres.add(&[row])?;
-    let centres = &*centres;
-    let raise = |(row, lower): (usize, &mut f64)| -> f64 {
-        let known = centres.rows.contains(row) && centres.is_finite(row);
-        if !known {
-            return 0.0;
+    let raise = |(row, lower): (usize, &mut f64)| {
+        if centres.rows.contains(row) && centres.is_finite(row) {
+            *lower = lower.max(centres.bounds(row).0);
         }
-        let (least, _) = centres.bounds(row);
-        *lower = lower.max(least);
-        least
     };
-    let floors = lower.par_iter_mut().enumerate().map(raise);
-    let floor = floors.reduce(|| 0.0, f64::max);
-    let (far, _) = centres.widest(1, floor);
-    let settled = far.into_par_iter().map(|far| {
-        let square = centres.distance(row, far.row)?;
-        Ok(Far { square, ..far })
-    });
-    let settled = settled.collect::<Result<Vec<_>>>()?;
+    lower.par_iter_mut().enumerate().for_each(raise);
     let here = Far { row, square: 0.0 };
-    Ok(settled.into_iter().min_by(Far::order).unwrap_or(here))
+    Ok(centres.farthest()?.unwrap_or(here))
 }
 
 fn nearest_to_mean(centres: &Centres<'_>) -> Result<Option<usize>> {

@@ -1,9 +1,11 @@
 //! What a selection looks like: class counts, measures of balance, text tables, an HTML page.
 
 mod balance;
+mod bars;
 mod page;
 mod table;
 
 pub use balance::Balance;
+pub use bars::{Bars, bars_svg};
 pub use page::{Group, Page, Tile};
 pub use table::Table;

@@ -88,7 +88,7 @@ fn a_run_compares_with_an_earlier_one() {
         .run(&format!("{TINY} --shape 61,8,3 --compare old.json --json"))
         .ok();
     let comparison = &run.json()["comparison"];
-    assert_eq!(comparison["unmatched"], 6);
+    assert_eq!(comparison["unmatched"], 8);
     let slower: Vec<_> = comparison["rows"].as_array().expect("rows")[..2]
         .iter()
         .map(|row| row["slower"].as_bool())

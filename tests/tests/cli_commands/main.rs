@@ -3,6 +3,7 @@
 mod about;
 mod bad_input;
 mod bench;
+mod compare;
 mod demo;
 mod embed;
 mod machine;

@@ -3,6 +3,7 @@
 //! Every command's arguments turn into what was meant, a plain `Job` in [`crate::commands`].
 
 mod bench;
+mod compare;
 mod demo;
 mod embed;
 mod fit;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 use crate::device::DeviceWish;
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use compare::CompareArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Fit(FitArgs),
     /// Pick the rows that are worth a label
     Select(SelectArgs),
+    /// Show side by side what several strategies would pick
+    Compare(CompareArgs),
     /// Time every kernel and whole selections on this device, next to what it can do at most
     Bench(BenchArgs),
     /// List one shard's candidates, where several machines share a pool

@@ -2,6 +2,7 @@
 //! whether the pool stays on them.
 
 use equipoise::core::combined::WithFallback;
+use equipoise::core::engine::Task;
 use equipoise::core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise::core::{Engine, Error, Pool};
 use equipoise::gpu::{GpuEngine, ResidentPool};
@@ -93,7 +94,11 @@ impl Machine {
             None => None,
         };
         let keep = match self.resident {
-            Resident::Auto => scans.needs.iter().flatten().count() > 1,
+            Resident::Auto => {
+                let needs = || scans.needs.iter().flatten();
+                // Some make many passes over the pool.
+                needs().count() > 1 || needs().any(|need| need.shape.task != Task::Boundaries)
+            }
             Resident::Always => true,
             Resident::Never => false,
         };

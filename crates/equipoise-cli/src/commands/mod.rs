@@ -2,6 +2,7 @@
 
 pub(crate) mod about;
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;

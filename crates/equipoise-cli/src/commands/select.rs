@@ -76,7 +76,7 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
         .map(|job| job.question.read(&pool, console));
     let files = files.collect::<Result<Vec<_>>>()?;
     let needs = batch.jobs.iter().zip(&files);
-    let needs = needs.map(|(job, files)| need(job, files));
+    let needs = needs.map(|(job, files)| need(&job.question, files));
     let needs = needs.collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
@@ -108,13 +108,13 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// What the job takes beside the engine, and the shape that an engine plans for; none where there is no
+/// What a selection takes beside the engine, and the shape that an engine plans for; none where there is no
 /// scan.
-fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
-    let strategy = job.question.strategy;
-    let bytes = strategy.memory(&files.request(&job.question));
-    let bytes = bytes.map_err(|error| job.question.name_row(error, files.pool))?;
-    let shape = strategy.scan_shape(&files.request(&job.question))?;
+pub(super) fn need(question: &Question, files: &Files<'_>) -> Result<Option<Need>> {
+    let (strategy, request) = (question.strategy, files.request(question));
+    let named = |error| question.name_row(error, files.pool);
+    let bytes = strategy.memory(&request).map_err(named)?;
+    let shape = strategy.scan_shape(&request).map_err(named)?;
     Ok(shape.map(|shape| Need { shape, bytes }))
 }
 
