@@ -58,7 +58,7 @@ fn json_goes_to_a_file_and_the_table_to_stdout() {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
     let json: Value = serde_json::from_str(&bench.read("new.json")).expect("JSON");
-    assert_eq!(json["rows"].as_array().map(Vec::len), Some(12));
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(16));
     assert_eq!(json["complete"], true);
     bench
         .run(&format!("{TINY} --out new.json"))
