@@ -56,15 +56,18 @@ pub struct Tolerance {
 impl Tolerance {
     /// The tolerance of rows scored against `head` by a path with `error`.
     pub fn new(head: &Head, error: LogitError) -> Self {
-        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
-        let bias = f64::from(bias);
         let dim = head.dim() as f64;
         let largest = (0..head.classes())
             .map(|class| norm(head.class_weight(class)))
             .fold(0.0, f64::max);
+        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+        let bias = f64::from(bias);
+        // Of the head's numbers, of products and of sums; then of the embeddings' numbers.
         let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
+        let of_embeddings = error.flushed * dim.sqrt() * largest;
         let slope = (error.gamma * largest + flushed * dim.sqrt()) * ROOM;
-        let offset = (error.gamma * bias + flushed * (dim + dim.sqrt() * largest + 1.0)) * ROOM;
+        let others = flushed * (dim + dim.sqrt() * largest + 1.0);
+        let offset = (error.gamma * bias + others + of_embeddings) * ROOM;
         let known = slope.is_finite() && offset < f64::from(UNDECIDABLE) && bias < LARGEST_LOGIT;
         if !known {
             // No norm is below it.
@@ -186,6 +189,20 @@ pub(crate) fn norm(x: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn embeddings_that_a_path_flushes_are_allowed_for() {
+        let head = Head::new(vec![3.0, 4.0, 0.0, 1.0], vec![0.0, 0.0], 2).unwrap();
+        let least = 1.0 / f64::from(1 << 14);
+        let error = LogitError {
+            gamma: 1e-7,
+            flushed: least,
+        };
+        // Both numbers of an embedding just below what is flushed: the logit is 7 · 2⁻¹⁴, and comes out 0.
+        let norm = (least * std::f64::consts::SQRT_2) as f32;
+        let tolerance = Tolerance::new(&head, error).of_norm(norm);
+        assert!(f64::from(tolerance) >= 7.0 * least, "{tolerance}");
+    }
 
     #[test]
     fn a_tolerance_holds_the_bound_it_is_made_from() {
