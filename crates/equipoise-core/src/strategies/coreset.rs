@@ -77,6 +77,8 @@ impl Strategy for Coreset {
 /// The greedy choice of one pool, which goes on from round to round: distances are kept.
 pub struct KCenter<'a> {
     centres: Centres<'a>,
+    /// Centres that no pass has seen: the last picks.
+    waiting: Vec<usize>,
     start: Start,
 }
 
@@ -88,6 +90,7 @@ impl<'a> KCenter<'a> {
     pub fn new(engine: &'a dyn Engine, request: &Request<'a>) -> Result<Self> {
         Ok(Self {
             centres: Centres::new(engine, request)?,
+            waiting: Vec::new(),
             start: request.start,
         })
     }
@@ -114,6 +117,7 @@ impl<'a> KCenter<'a> {
     /// # Errors
     /// Those of the pool and the engine.
     pub fn pick(&mut self, count: usize) -> Result<Vec<Pick>> {
+        self.centres.add(&std::mem::take(&mut self.waiting))?;
         let mut picks = Vec::new();
         if self.centres.is_empty() {
             let Some(row) = first_row(&mut self.centres, self.start)? else {
@@ -132,8 +136,10 @@ impl<'a> KCenter<'a> {
                 floor = self.among(far, rest, count, &mut picks)?;
             }
         }
-        let rows: Vec<usize> = picks.iter().map(|pick| pick.row).collect();
-        self.add(&rows)?;
+        for pick in &picks {
+            self.centres.rows.remove(pick.row);
+            self.waiting.push(pick.row);
+        }
         Ok(picks)
     }
 

@@ -1,7 +1,8 @@
 //! Small pools of the kinds that break approximate scoring, and the picks that the definition asks for.
 
 use equipoise::core::definition::{self, RowScore};
-use equipoise::core::{Head, Pick, RowSet, quota};
+use equipoise::core::random::{Philox, Purpose};
+use equipoise::core::{Head, LabelledRow, Pick, RowSet, quota};
 use equipoise::pool::Dtype;
 use half::f16;
 
@@ -47,6 +48,10 @@ pub(super) struct Case {
     pub(super) stored: Stored,
     pub(super) head: Head,
     pub(super) available: RowSet,
+    /// The other rows.
+    pub(super) labelled: Vec<LabelledRow>,
+    /// As stored, widened.
+    wide: Vec<f32>,
     /// Distances of each row, its predicted class, and the logits they are of.
     rows: Vec<(Vec<f64>, usize, Vec<f64>)>,
 }
@@ -81,9 +86,11 @@ impl Case {
         };
         stored.values().widen(&mut wide);
         let mut available = RowSet::all(ROWS);
-        (3..ROWS).step_by(7).for_each(|row| {
+        let mut labelled = Vec::new();
+        for row in (3..ROWS).step_by(7) {
             available.remove(row);
-        });
+            labelled.push(LabelledRow { row, class: None });
+        }
         let score = |x: &[f32]| {
             let logits = definition::logits(x, &head);
             let p = definition::predicted(&logits);
@@ -93,7 +100,9 @@ impl Case {
             name,
             stored,
             available,
+            labelled,
             rows: wide.chunks(DIM).map(score).collect(),
+            wide,
             head,
         })
     }
@@ -124,6 +133,73 @@ impl Case {
         let keys = self.available.iter().map(|row| (of(row).0, row));
         let best = smallest(keys, BUDGET).into_iter();
         best.map(|(_, row)| self.pick(row, of(row).1)).collect()
+    }
+
+    /// Again and again the row whose nearest centre is farthest.
+    pub(super) fn coreset(&self) -> Vec<Pick> {
+        let apart =
+            |a: usize, b: usize| definition::squared_distance(self.embedding(a), self.embedding(b));
+        self.greedy(apart, |_, _, least| -least)
+    }
+
+    /// k-means++ over gradient embeddings, with seed 0.
+    pub(super) fn badge(&self) -> Vec<Pick> {
+        let gradients: Vec<Vec<f64>> = (self.rows.iter())
+            .map(|(_, _, logits)| definition::gradient(logits))
+            .collect();
+        let apart = |a: usize, b: usize| {
+            let (x, y) = (self.embedding(a), self.embedding(b));
+            definition::gradient_distance((&gradients[a], x), (&gradients[b], y))
+        };
+        self.greedy(apart, |step, row, least| {
+            let bits = Philox::new(0, Purpose::Badge, 0, step).bits(row as u64);
+            -libm::log(((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64) / least
+        })
+    }
+
+    /// Picks the row of the smallest key, of step, row and least distance to a labelled or picked row, one after
+    /// the other; ties to the lowest row.
+    fn greedy(
+        &self,
+        apart: impl Fn(usize, usize) -> f64,
+        key: impl Fn(u32, usize, f64) -> f64,
+    ) -> Vec<Pick> {
+        let (mut left, mut picks) = (self.available.clone(), Vec::new());
+        let mut least = vec![f64::INFINITY; ROWS];
+        let mut new: Vec<usize> = self.labelled.iter().map(|row| row.row).collect();
+        for step in 0..BUDGET as u32 {
+            for (row, least) in least.iter_mut().enumerate() {
+                *least = new
+                    .iter()
+                    .fold(*least, |least, centre| least.min(apart(row, *centre)));
+            }
+            let keys = |least: &dyn Fn(usize) -> f64| -> Vec<(f64, usize)> {
+                left.iter()
+                    .map(|row| (key(step, row, least(row)), row))
+                    .collect()
+            };
+            let mut found = keys(&|row| least[row]);
+            if found.iter().all(|(key, _)| key.is_infinite()) {
+                // Nothing weighs anything.
+                found = keys(&|_| 1.0);
+            }
+            new = smallest(found.into_iter(), 1)
+                .into_iter()
+                .map(|(_, row)| row)
+                .collect();
+            for row in &new {
+                left.remove(*row);
+                picks.push(Pick {
+                    score: Some(least[*row]),
+                    ..Pick::of_row(*row)
+                });
+            }
+        }
+        picks
+    }
+
+    fn embedding(&self, row: usize) -> &[f32] {
+        &self.wide[row * DIM..(row + 1) * DIM]
     }
 
     fn pick(&self, row: usize, score: f64) -> Pick {

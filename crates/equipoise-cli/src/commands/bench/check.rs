@@ -1,7 +1,7 @@
 //! `--check`: whether devices compute what the definition says.
 
 use equipoise::core::definition::RowScore;
-use equipoise::core::strategies::{Base, Confidence, Entropy, Margin, Mase};
+use equipoise::core::strategies::{Badge, Base, Confidence, Coreset, Entropy, Margin, Mase};
 use equipoise::core::{Engine, MemoryPool, Pick, Request, Strategy};
 use equipoise::gpu::{
     self, Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage, Trial,
@@ -135,15 +135,18 @@ impl Checker<'_> {
 
     /// Every strategy's picks of a case against the definition's.
     fn case(&mut self, case: &Case, way: &str, pool: &MemoryPool<'_>, engine: &dyn Engine) {
-        let strategies: [(&dyn Strategy, Vec<Pick>); 5] = [
+        let strategies: [(&dyn Strategy, Vec<Pick>); 7] = [
             (&Base, case.base()),
             (&Mase, case.best(RowScore::Mase)),
             (&Margin, case.best(RowScore::Margin)),
             (&Confidence, case.best(RowScore::Confidence)),
             (&Entropy, case.best(RowScore::Entropy)),
+            (&Coreset, case.coreset()),
+            (&Badge, case.badge()),
         ];
         let request = Request {
             head: Some(&case.head),
+            labelled: &case.labelled,
             ..Request::new(pool, &case.available, BUDGET)
         };
         let wrong = strategies.iter().find_map(|(strategy, expected)| {
