@@ -2,7 +2,9 @@
 
 use equipoise_core::definition::{self, RowScore};
 use equipoise_core::random::{Philox, Purpose};
-use equipoise_core::{Head, Pick, RowSet};
+use equipoise_core::{Constraints, Head, Pick, RowSet};
+
+use crate::cases::Case;
 
 /// What BASE needs beyond the scores.
 pub struct Serving {
@@ -45,6 +47,100 @@ pub fn base(
             });
         }
     }
+    numbered(picks, available.len())
+}
+
+/// BASE under constraints: each class goes through the rows not taken yet in the order of its scores and takes whatever
+/// is allowed, until its quota or the budget is used up. Says what classes fell short by, too.
+pub fn constrained(
+    case: &Case,
+    budget: usize,
+    serving: &Serving,
+    constraints: &Constraints<'_>,
+) -> (Vec<Pick>, Vec<(u32, f64)>) {
+    let (rows, head) = (&case.rows, &case.head);
+    let cost = |row: usize| constraints.costs.map_or(1.0, |costs| costs[row]);
+    let least = case
+        .available
+        .iter()
+        .map(cost)
+        .fold(f64::INFINITY, f64::min);
+    let near = |row: usize, others: &[usize]| {
+        let apart = |other: &usize| squared_distance(&rows[row], &rows[*other]);
+        let limit = constraints
+            .min_distance
+            .map_or(0.0, |distance| distance * distance);
+        others.iter().any(|other| apart(other) < limit)
+    };
+    let mut centres: Vec<usize> = case.labelled.iter().map(|row| row.row).collect();
+    let mut left: Vec<usize> = case.available.iter().collect();
+    let (mut picks, mut short) = (Vec::new(), Vec::new());
+    let mut taken: Vec<Vec<u32>> = vec![Vec::new(); constraints.groups.len()];
+    let mut budget = budget as f64;
+    for class in &serving.order {
+        let score = |row: usize| {
+            let (p, distances) = distances(&rows[row], head);
+            definition::base(&distances, p)[*class]
+        };
+        let mut queue: Vec<(f64, usize)> = left.iter().map(|row| (score(*row), *row)).collect();
+        queue.sort_by(|a, b| ordered(a.0, a.1, b.0, b.1));
+        let mut quota = (serving.quotas[*class] as f64).min(budget);
+        let mut gone = Vec::new();
+        let mut rank = 0;
+        let mut met = 0;
+        for (score, row) in &queue {
+            if quota <= 0.0 || quota < least {
+                break;
+            }
+            met += 1;
+            if cost(*row) > quota {
+                continue;
+            }
+            gone.push(*row);
+            let groups = constraints.groups.iter().zip(&taken);
+            let is_full = groups.into_iter().any(|(groups, taken)| {
+                let group = groups.of_rows[*row];
+                group.is_some_and(|group| {
+                    taken.iter().filter(|other| **other == group).count() >= groups.cap
+                })
+            });
+            if is_full || near(*row, &centres) {
+                continue;
+            }
+            quota -= cost(*row);
+            budget -= cost(*row);
+            rank += 1;
+            centres.push(*row);
+            for (groups, taken) in constraints.groups.iter().zip(&mut taken) {
+                taken.extend(groups.of_rows[*row]);
+            }
+            picks.push(Pick {
+                class: Some(*class as u32),
+                score: Some(*score),
+                class_rank: Some(rank),
+                beat: Some((queue.len() - met) as u64),
+                ..described(*row, &rows[*row], head)
+            });
+        }
+        if quota > 0.0 && quota >= least {
+            short.push((*class as u32, quota));
+        }
+        left.retain(|row| !gone.contains(row));
+    }
+    (picks, short)
+}
+
+/// `picks` with their places, each of which beat whatever of `candidates` rows came after it.
+fn numbered(mut picks: Vec<Pick>, candidates: usize) -> Vec<Pick> {
+    let mut of_class = std::collections::HashMap::new();
+    for (index, pick) in picks.iter_mut().enumerate() {
+        pick.beat = Some((candidates - index - 1) as u64);
+        pick.class_rank = pick.class.map(|class| {
+            let rank = of_class.entry(class).or_insert(0);
+            *rank += 1;
+            *rank
+        });
+    }
     picks
 }
 
@@ -66,11 +162,11 @@ pub fn per_row(
         .collect();
     scored.sort_by(|a, b| ordered(a.1, a.0, b.1, b.0));
     let best = scored.into_iter().take(budget);
-    best.map(|(row, _, value)| Pick {
+    let best = best.map(|(row, _, value)| Pick {
         score: Some(value),
         ..described(row, &rows[row], head)
-    })
-    .collect()
+    });
+    numbered(best.collect(), available.len())
 }
 
 /// Distances of one embedding to the boundaries of its predicted class, which comes first.

@@ -63,6 +63,9 @@ pub enum Error {
         /// Available rows.
         rows: usize,
     },
+    /// Constraints that do not fit the request.
+    #[error("constraints: {0}")]
+    Constraints(String),
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

@@ -7,6 +7,7 @@
 mod ceilings;
 mod centres;
 pub mod combined;
+mod constraints;
 mod coverage;
 pub mod cpu;
 pub mod definition;
@@ -35,6 +36,7 @@ mod tolerance;
 mod vectorised;
 
 pub use ceilings::CpuCeilings;
+pub use constraints::{Constraints, Groups, Shortfall};
 pub use coverage::coverage_radius;
 pub use cpu::CpuEngine;
 pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};

@@ -13,6 +13,10 @@ pub struct Pick {
     pub predicted: Option<u32>,
     /// The class of the nearest decision boundary.
     pub runner_up: Option<u32>,
+    /// From 1, its place among the rows that its class took.
+    pub class_rank: Option<u32>,
+    /// How many rows that could have been picked in its stead come after it, by the same score.
+    pub beat: Option<u64>,
 }
 
 impl Pick {
@@ -24,7 +28,25 @@ impl Pick {
             score: None,
             predicted: None,
             runner_up: None,
+            class_rank: None,
+            beat: None,
         }
+    }
+}
+
+/// Says of picks in pick order, of `candidates` rows, their places and how many rows each beat: whatever is not
+/// picked before a row comes after it.
+pub(crate) fn number(picks: &mut [Pick], candidates: usize) {
+    let (mut class, mut class_rank) = (None, 0);
+    for (rank, pick) in (1..).zip(picks) {
+        class_rank = if pick.class == class {
+            class_rank + 1
+        } else {
+            1
+        };
+        class = pick.class;
+        pick.class_rank = pick.class.map(|_| class_rank);
+        pick.beat = Some(candidates.saturating_sub(rank) as u64);
     }
 }
 

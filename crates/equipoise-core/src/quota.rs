@@ -56,6 +56,47 @@ pub fn balance(budget: usize, labelled: &[usize]) -> Vec<usize> {
     quotas
 }
 
+/// Quotas in proportion to `weights`, finite and at least 0, that sum to `budget`: whole parts first, and one more for the
+/// largest remainders (ties: lowest class).
+///
+/// # Errors
+/// [`Error::Quotas`] where a weight is negative or not finite, or all are 0.
+pub fn by_weights(budget: usize, weights: &[f64]) -> Result<Vec<usize>> {
+    if let Some(class) = weights
+        .iter()
+        .position(|weight| !(*weight >= 0.0 && weight.is_finite()))
+    {
+        let weight = weights[class];
+        return Err(Error::Quotas(format!(
+            "class {class} has weight {weight}: weights are 0 or more"
+        )));
+    }
+    let total: f64 = weights.iter().sum();
+    if !(total > 0.0 && total.is_finite()) {
+        return Err(Error::Quotas("the weights sum to nothing".into()));
+    }
+    let shares: Vec<f64> = weights
+        .iter()
+        .map(|weight| weight / total * budget as f64)
+        .collect();
+    let mut quotas: Vec<usize> = shares.iter().map(|share| *share as usize).collect();
+    let mut classes: Vec<usize> = (0..weights.len())
+        .filter(|class| weights[*class] > 0.0)
+        .collect();
+    let remainder = |class: usize| shares[class] - quotas[class] as f64;
+    classes.sort_by(|a, b| remainder(*b).total_cmp(&remainder(*a)).then(a.cmp(b)));
+    let given: usize = quotas.iter().sum();
+    // Fewer than there are classes, but for rounding.
+    for class in classes
+        .into_iter()
+        .cycle()
+        .take(budget.saturating_sub(given))
+    {
+        quotas[class] += 1;
+    }
+    Ok(quotas)
+}
+
 /// How many of `labelled` each of `classes` classes has.
 ///
 /// # Errors
@@ -86,7 +127,35 @@ mod tests {
         assert_eq!(uniform(2, 4), [1, 1, 0, 0]);
     }
 
+    #[test]
+    fn weights_give_the_largest_remainders_one_more() {
+        assert_eq!(by_weights(10, &[1.0, 1.0, 1.0]).unwrap(), [4, 3, 3]);
+        assert_eq!(by_weights(10, &[0.5, 0.0, 0.3, 0.2]).unwrap(), [5, 0, 3, 2]);
+        // Equal remainders: the lowest class.
+        assert_eq!(by_weights(3, &[1.0, 5.0, 0.0]).unwrap(), [1, 2, 0]);
+        assert_eq!(by_weights(1, &[1.0, 1.1]).unwrap(), [0, 1]);
+        for wrong in [&[-1.0, 2.0][..], &[0.0, 0.0], &[f64::NAN], &[]] {
+            assert!(
+                matches!(by_weights(5, wrong), Err(Error::Quotas(_))),
+                "{wrong:?}"
+            );
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn weighted_quotas_sum_to_the_budget(
+            weights in proptest::collection::vec(0.0f64..9.0, 1..12), budget in 0usize..300,
+        ) {
+            proptest::prop_assume!(weights.iter().sum::<f64>() > 0.0);
+            let quotas = by_weights(budget, &weights).unwrap();
+            proptest::prop_assert_eq!(quotas.iter().sum::<usize>(), budget);
+            for (quota, weight) in quotas.iter().zip(&weights) {
+                let share = weight / weights.iter().sum::<f64>() * budget as f64;
+                proptest::prop_assert!((*quota as f64 - share).abs() < 1.0 + 1e-9);
+            }
+        }
+
         #[test]
         fn balance_equals_one_row_at_a_time(
             labelled in proptest::collection::vec(0usize..20, 1..8), budget in 0usize..100,

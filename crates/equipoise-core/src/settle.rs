@@ -226,11 +226,10 @@ fn boundary(class: usize, entry: &Entry) -> Option<(usize, usize)> {
 /// What a settled entry says of its row.
 fn pick(entry: &Entry, score: f64) -> Pick {
     Pick {
-        row: entry.row,
-        class: None,
         score: Some(score),
         predicted: Some(entry.predicted),
         runner_up: (entry.runner_up != NO_CLASS).then_some(entry.runner_up),
+        ..Pick::of_row(entry.row)
     }
 }
 

@@ -180,7 +180,17 @@ pub enum Error {
         /// The list.
         path: PathBuf,
         /// The column, or columns.
-        column: &'static str,
+        column: String,
+    },
+    /// A cost that is no number of 0 or more.
+    #[error("{}: `{id}` costs `{cost}`: costs are numbers of 0 or more", path.display())]
+    NotACost {
+        /// The list.
+        path: PathBuf,
+        /// The row's id.
+        id: String,
+        /// What is there.
+        cost: String,
     },
 }
 
@@ -237,6 +247,9 @@ pub enum Problem {
     /// A class that is there twice.
     #[error("class `{0}` is there twice")]
     ClassTwice(String),
+    /// A row that is there twice.
+    #[error("`{0}` is there twice")]
+    RowTwice(String),
     /// Not CSV, or not JSON.
     #[error("{0}")]
     Syntax(String),

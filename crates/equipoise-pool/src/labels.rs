@@ -26,7 +26,7 @@ pub struct Labels {
 pub fn read_labels(path: &Path, ids: &Ids, classes: Option<&[String]>) -> Result<Labels> {
     let no_column = || Error::NoColumn {
         path: path.into(),
-        column: "label",
+        column: "label".into(),
     };
     let items = match table::read(path, ids)? {
         Table::Keyed {

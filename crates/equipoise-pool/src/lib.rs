@@ -4,6 +4,7 @@
 
 mod array;
 mod candidates;
+mod columns;
 mod decode;
 mod digest;
 mod embeddings;
@@ -28,6 +29,7 @@ pub use candidates::{
     CANDIDATES_VERSION, Candidates, ClassDepth, Deepening, Gathered, MOST_SHARDS, ShardDepths,
     SharedQuestion,
 };
+pub use columns::{read_column, read_costs};
 pub use decode::{BadImage, decode};
 pub use embeddings::EmbeddingsWriter;
 pub use error::{Error, Problem, Result};
@@ -39,7 +41,7 @@ pub use output::{OutputFile, check_output};
 pub use picks::{PICKS_VERSION, PickFormat, write_picks};
 pub use pool::EmbeddingPool;
 pub use preprocess::{Image, Preprocess};
-pub use quotas::read_quotas;
+pub use quotas::{QuotaFile, read_quotas};
 pub use source::{Entry, ImageLookup, Source, Stream};
 pub use store::{
     DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,

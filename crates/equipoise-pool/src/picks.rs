@@ -15,7 +15,7 @@ pub const PICKS_VERSION: u64 = 1;
 /// The column that says the version.
 pub(crate) const VERSION_COLUMN: &str = "picks_version";
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 14] = [
     "rank",
     "row",
     "id",
@@ -26,6 +26,8 @@ const COLUMNS: [&str; 12] = [
     "class_name",
     "predicted_name",
     "runner_up_name",
+    "class_rank",
+    "beat",
     "uri",
     VERSION_COLUMN,
 ];
@@ -93,6 +95,8 @@ fn line(
         json!(name(pick.class)),
         json!(name(pick.predicted)),
         json!(name(pick.runner_up)),
+        json!(pick.class_rank),
+        json!(pick.beat),
         json!(ids.uri(pick.row)),
         json!(PICKS_VERSION),
     ]

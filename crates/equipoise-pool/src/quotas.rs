@@ -4,14 +4,23 @@ use std::path::Path;
 
 use crate::{Error, Problem, Result};
 
-/// Reads CSV with the columns `class` and `quota`: how many rows each of `classes` classes may
-/// claim. Classes are named by `names`, or by number where there are none; those left out claim
+/// What each class may claim, 0 for one that is not named.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QuotaFile {
+    /// So many rows.
+    Counts(Vec<usize>),
+    /// That share of the budget.
+    Weights(Vec<f64>),
+}
+
+/// Reads CSV with the columns `class` and `quota`, how many rows each of `classes` classes may claim, or `class` and
+/// `weight`, in which proportion they share the budget. Classes are named by `names`, or by number where there are none; those left out claim
 /// nothing.
 ///
 /// # Errors
-/// [`Error::NoColumn`]; [`Error::Line`] where a class is unknown or there twice, or a quota is no
-/// whole number.
-pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Result<Vec<usize>> {
+/// [`Error::NoColumn`]; [`Error::Line`] where a class is unknown or there twice, a quota is no
+/// whole number or a weight no number of 0 or more.
+pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Result<QuotaFile> {
     let text = std::fs::read(path).map_err(Error::read(path))?;
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
     let mut reader = csv::ReaderBuilder::new()
@@ -28,11 +37,15 @@ pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Res
         let found = headers.iter().position(|header| header == column);
         found.ok_or_else(|| Error::NoColumn {
             path: path.into(),
-            column,
+            column: column.into(),
         })
     };
-    let (class_column, quota_column) = (column("class")?, column("quota")?);
-    let mut quotas: Vec<Option<usize>> = vec![None; classes];
+    let class_column = column("class")?;
+    let (quota_column, are_weights) = match headers.iter().position(|header| header == "weight") {
+        Some(weight) => (weight, true),
+        None => (column("quota")?, false),
+    };
+    let mut quotas: Vec<Option<f64>> = vec![None; classes];
     for record in reader.records() {
         let record = record.map_err(syntax)?;
         let line = record
@@ -52,7 +65,15 @@ pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Res
                     classes,
                 })
             })?;
-        let number = quota.parse().map_err(|_| {
+        let number = match are_weights {
+            true => quota
+                .parse()
+                .ok()
+                .filter(|weight: &f64| *weight >= 0.0 && weight.is_finite()),
+            // Counts are far below what a float64 holds exactly.
+            false => quota.parse().ok().map(|count: u32| f64::from(count)),
+        };
+        let number = number.ok_or_else(|| {
             problem(Problem::NotAQuota {
                 class: class.into(),
                 quota: quota.into(),
@@ -62,5 +83,9 @@ pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Res
             return Err(problem(Problem::ClassTwice(class.into())));
         }
     }
-    Ok(quotas.into_iter().map(|quota| quota.unwrap_or(0)).collect())
+    let numbers = quotas.into_iter().map(Option::unwrap_or_default);
+    Ok(match are_weights {
+        true => QuotaFile::Weights(numbers.collect()),
+        false => QuotaFile::Counts(numbers.map(|count| count as usize).collect()),
+    })
 }

@@ -69,7 +69,7 @@ pub(crate) fn read(path: &Path, ids: &Ids) -> Result<Table> {
         Some(Ok(header)) if header.iter().any(|name| name == "label") && !is_id => {
             Err(Error::NoColumn {
                 path: path.into(),
-                column: "row` or `id",
+                column: "row` or `id".into(),
             })
         }
         _ => Ok(Table::Bare(

@@ -1,6 +1,7 @@
 //! Picks equal the definition's, in order, on every engine.
 
 mod badge;
+mod constraints;
 mod coreset;
 mod devices;
 mod engines;

@@ -66,7 +66,7 @@ fn merged(
         .map(|shard| scan(shard, &depths))
         .collect::<Result<_, _>>()?;
     for round in 0..ENDLESS {
-        let deeper = match merge(&lists, ranking, &serving) {
+        let deeper = match merge(&lists, ranking, &serving, request.available.len()) {
             Ok(picks) => return Ok((picks, round)),
             Err(deeper) => deeper,
         };

@@ -4,6 +4,7 @@
 
 mod bench;
 mod compare;
+mod constraints;
 mod demo;
 mod embed;
 mod fit;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use equipoise::core::quota::ClassOrder;
 use equipoise::core::strategies::{self, Nonfinite};
 
+use super::constraints::ConstraintArgs;
 use crate::commands::question::{Question, Quotas};
 use crate::failure::{Failure, Result};
 
@@ -34,12 +35,15 @@ pub(crate) struct QuestionArgs {
     #[arg(long, value_name = "FILE")]
     exclude: Vec<PathBuf>,
     /// How many rows each class may claim (base): uniform, balance (evens out the labelled set),
-    /// or a CSV with columns `class` and `quota`
+    /// or a CSV with columns `class` and `quota` (whole numbers that sum to the budget) or `weight`
+    /// (shares of it)
     #[arg(long, value_name = "uniform|balance|FILE", default_value = "uniform")]
     quotas: String,
     /// In which order classes take their quota (base)
     #[arg(long, value_enum, default_value_t = Order::Id)]
     class_order: Order,
+    #[command(flatten)]
+    constraints: ConstraintArgs,
     /// What to do about embeddings with a NaN or an infinity: fail, or leave them out and count them
     #[arg(long, value_enum, default_value_t = NonfiniteArg::Refuse)]
     nonfinite: NonfiniteArg,
@@ -87,6 +91,11 @@ impl QuestionArgs {
             (Some(question), true) => Ok(question),
             _ => Err(Failure::usage("a scan takes one strategy and one head")),
         }
+        .and_then(|question| match question.constraints.any() {
+            true => Err(Failure::usage("shards cannot be merged under constraints")
+                .with_hint("`equipoise select` takes them, on one machine")),
+            false => Ok(question),
+        })
     }
 
     fn question(&self, head: Option<&PathBuf>, name: &str) -> Result<Question> {
@@ -95,7 +104,21 @@ impl QuestionArgs {
             return Err(Failure::usage(format!("strategy {name} needs --head"))
                 .with_hint("make one with `equipoise fit`"));
         }
+        let constraints = self.constraints.meant();
+        if constraints.any() && !strategy.heeds_constraints() {
+            let message = format!("strategy {name} knows no constraints");
+            return Err(Failure::usage(message).with_hint(
+                "--min-distance, --group-cap, --metadata and --cost are for strategy base",
+            ));
+        }
+        if constraints.costs.is_some() && self.quotas == "balance" {
+            let message = "--quotas balance counts rows, with --cost quotas count cost";
+            return Err(
+                Failure::usage(message).with_hint("use uniform quotas or a file of weights")
+            );
+        }
         Ok(Question {
+            constraints,
             embeddings: self.embeddings.clone(),
             head: head.cloned(),
             strategy,

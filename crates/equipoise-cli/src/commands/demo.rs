@@ -9,6 +9,7 @@ use equipoise::core::strategies::{self, Nonfinite};
 use equipoise::pool::{self, Dtype, EmbeddingPool, HeadFile, PickFormat};
 use equipoise::report::Balance;
 
+use super::constraints::Wanted;
 use super::question::{Question, Quotas};
 use super::{embed, fit, select};
 use crate::console::{Console, grouped};
@@ -228,6 +229,7 @@ fn select_job(
             budget,
             labelled: None,
             exclude,
+            constraints: Wanted::default(),
             quotas: Quotas::Uniform,
             class_order: ClassOrder::Id,
             nonfinite: Nonfinite::Refuse,

@@ -3,6 +3,7 @@
 pub(crate) mod about;
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod constraints;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;

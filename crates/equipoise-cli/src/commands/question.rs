@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use equipoise::core::quota::{self, ClassOrder};
 use equipoise::core::strategies::{Nonfinite, Strategy};
 use equipoise::core::{LabelledRow, Pool, Request, RowSet};
-use equipoise::pool::{self, EmbeddingPool, HeadFile};
+use equipoise::pool::{self, EmbeddingPool, HeadFile, QuotaFile};
 
+use super::constraints::{Read, Wanted};
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 
@@ -31,6 +32,7 @@ pub(crate) struct Question {
     pub labelled: Option<PathBuf>,
     pub exclude: Vec<PathBuf>,
     pub quotas: Quotas,
+    pub constraints: Wanted,
     pub class_order: ClassOrder,
     pub nonfinite: Nonfinite,
     pub force: bool,
@@ -43,6 +45,7 @@ pub(crate) struct Files<'p> {
     pub labelled: Vec<LabelledRow>,
     pub available: RowSet,
     pub quotas: Option<Vec<usize>>,
+    pub constraints: Read,
 }
 
 impl Files<'_> {
@@ -52,6 +55,7 @@ impl Files<'_> {
             head: self.head.as_ref().map(|head| &head.head),
             labelled: &self.labelled,
             quotas: self.quotas.as_deref(),
+            constraints: self.constraints.constraints(),
             class_order: question.class_order,
             nonfinite: question.nonfinite,
             ..Request::new(self.pool, &self.available, question.budget)
@@ -107,6 +111,7 @@ impl Question {
         let head = head.transpose()?;
         let labelled = read_labelled(self, pool, head.as_ref())?;
         let available = available(self, pool, &labelled)?;
+        let constraints = self.constraints.read(pool.ids(), &available)?;
         let quotas = match &head {
             Some(head) => quotas(self, head, &labelled, available.len())?,
             None => None,
@@ -117,6 +122,7 @@ impl Question {
             labelled,
             available,
             quotas,
+            constraints,
         })
     }
 
@@ -265,6 +271,25 @@ fn quotas(
             let counts = quota::class_counts(labelled, classes)?;
             Some(quota::balance(question.budget.min(available), &counts))
         }
-        Quotas::File(path) => Some(pool::read_quotas(path, classes, head.classes.as_deref())?),
+        Quotas::File(path) => Some(quotas_of(path, question.budget, head)?),
     })
+}
+
+/// Quotas from a file: they sum to the budget.
+fn quotas_of(path: &Path, budget: usize, head: &HeadFile) -> Result<Vec<usize>> {
+    let file = pool::read_quotas(path, head.head.classes(), head.classes.as_deref())?;
+    match file {
+        QuotaFile::Weights(weights) => {
+            let quotas = quota::by_weights(budget, &weights);
+            quotas.map_err(|error| Failure::from(error).at(path))
+        }
+        QuotaFile::Counts(counts) => match counts.iter().sum::<usize>() {
+            sum if sum == budget => Ok(counts),
+            sum => Err(
+                Failure::new(format!("the quotas sum to {sum}, the budget is {budget}"))
+                    .at(path)
+                    .with_hint("change one of them, or give a column `weight` instead of `quota`"),
+            ),
+        },
+    }
 }

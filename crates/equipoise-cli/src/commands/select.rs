@@ -8,6 +8,7 @@ use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
+use super::constraints::Short;
 use super::machine::{Machine, Need, Plan, Scans};
 use super::question::{Files, Question};
 use crate::console::{Console, grouped};
@@ -50,6 +51,10 @@ pub(crate) struct Report {
     pub refills: u64,
     /// Why devices were given up for others.
     pub fallbacks: Vec<String>,
+    /// Classes that did not fill their quotas.
+    pub shortfalls: Vec<Short>,
+    /// What else a user should know.
+    pub notices: Vec<String>,
     /// What the scan was planned to take; none where there is no scan.
     pub memory: Option<Plan>,
     /// From embeddings in memory to picks.
@@ -156,6 +161,9 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     let picks = &selection.picks;
     pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
     let times = (scan_seconds, started);
+    for short in &selection.shortfalls {
+        console.warn(Short::of(short, &names).line());
+    }
     let summed = report(job, engine, files, &selection, names, times);
     if let Some(page) = &job.report {
         super::report::write(page, question.force, &summed, picks, files.pool, console)?;
@@ -176,6 +184,8 @@ fn report(
         .iter()
         .filter_map(|pick: &Pick| pick.predicted);
     let balance = Balance::of_rows(predicted, names.len());
+    let short = selection.shortfalls.iter();
+    let shortfalls = short.map(|short| Short::of(short, &names)).collect();
     Report {
         out: job.out.clone(),
         strategy: job.question.strategy.name(),
@@ -194,6 +204,8 @@ fn report(
         retries: selection.retries,
         refills: selection.refills,
         fallbacks: selection.fallbacks.clone(),
+        shortfalls,
+        notices: selection.notices.clone(),
         memory: None,
         scan_seconds,
         seconds: started.elapsed().as_secs_f64(),

@@ -9,6 +9,7 @@ use crate::engine::NO_CLASS;
 use crate::exact::Exact;
 use crate::exact_sums::ExactSums;
 use crate::lists::{Entry, First, List};
+use crate::pick::number;
 use crate::scan::Scan;
 use crate::{Engine, Error, Pick, Result, RowSet};
 
@@ -32,6 +33,10 @@ impl Strategy for Base {
         true
     }
 
+    fn heeds_constraints(&self) -> bool {
+        true
+    }
+
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         let head = request.head_for(self.name())?;
         let serving = Serving::of_classes(request, head)?;
@@ -47,6 +52,9 @@ impl Strategy for Base {
 
     fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
         let head = request.head_for(self.name())?;
+        if request.constraints.any() {
+            return super::constrained::select(engine, request, head);
+        }
         let serving = Serving::of_classes(request, head)?;
         let mut scan = Scan::new(engine, request, head)?;
         let taken = serve(&mut Scanned::new(&mut scan, &serving)?, &serving)?;
@@ -55,38 +63,84 @@ impl Strategy for Base {
             class.sort_unstable_by(|(_, a), (_, b)| a.order(b));
         }
         let exact = &scan.exact;
-        let picks = taken
+        let mut picks = taken
             .par_iter()
             .with_min_len(64)
             .map(|(class, entry)| describe(exact, *class, entry))
             .collect::<Result<Vec<_>>>()?;
+        let selection = scan.exact.selection;
+        number(
+            &mut picks,
+            request.available.len() - selection.nonfinite.len(),
+        );
+        let shortfalls = serving.shortfalls(&picks);
         Ok(Selection {
             picks,
-            ..scan.exact.selection
+            shortfalls,
+            ..selection
         })
     }
 }
 
 /// Candidates of one pass over the pool, and of more where classes run out of them.
-struct Scanned<'s, 'a> {
+pub(super) struct Scanned<'s, 'a> {
     scan: &'s mut Scan<'a>,
     quotas: &'s [usize],
     lists: Vec<List>,
     /// Available rows not taken.
-    left: RowSet,
+    pub(super) left: RowSet,
 }
 
 impl<'s, 'a> Scanned<'s, 'a> {
     fn new(scan: &'s mut Scan<'a>, serving: &'s Serving) -> Result<Self> {
+        let rows = scan.exact.available().len();
+        Self::with_lists(scan, serving, &fitting(serving.depths(rows), rows))
+    }
+
+    /// With lists that keep so many rows.
+    pub(super) fn with_lists(
+        scan: &'s mut Scan<'a>,
+        serving: &'s Serving,
+        keep: &[usize],
+    ) -> Result<Self> {
         let left = scan.exact.available().clone();
-        let rows = left.len();
-        let lists = scan.class_lists(&left, &fitting(serving.depths(rows), rows))?;
+        let lists = scan.class_lists(&left, keep)?;
         Ok(Self {
             scan,
             quotas: &serving.quotas,
             lists,
             left,
         })
+    }
+
+    /// The first rows left for a class, at most `count`, in order; none where its list has run out.
+    pub(super) fn in_order(&mut self, class: usize, count: usize) -> Result<Vec<Entry>> {
+        let first = self.first(class, count)?;
+        let first = first.into_iter().map(|entry| (class, entry)).collect();
+        let mut settled = self.scan.exact.settle(first)?;
+        settled.sort_unstable_by(|(_, a), (_, b)| a.order(b));
+        Ok(settled.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// Whether a class's list holds every row that was left when it was made.
+    pub(super) fn holds_all(&self, class: usize) -> bool {
+        self.left.is_empty() || !self.lists[class].is_full()
+    }
+
+    /// How many rows that could be picked are left.
+    pub(super) fn candidates_left(&self) -> usize {
+        // Those that are not finite are never taken.
+        self.left.len() - self.scan.exact.selection.nonfinite.len()
+    }
+
+    /// Makes a class's list anew, of the rows that are left.
+    pub(super) fn refill_class(&mut self, class: usize, depth: usize) -> Result<()> {
+        self.scan.exact.selection.refills += 1;
+        let mut keep = vec![0; self.lists.len()];
+        keep[class] = depth;
+        let mut fresh = self.scan.class_lists(&self.left, &keep)?;
+        self.lists[class] = fresh.swap_remove(class);
+        Ok(())
     }
 
     /// The first `count` rows left that the class's list vouches for; settled where their bounds do not
@@ -165,10 +219,10 @@ pub(super) fn fitting(mut depths: Vec<usize>, rows: usize) -> Vec<usize> {
 pub(super) fn describe(exact: &Exact<'_>, class: usize, entry: &Entry) -> Result<Pick> {
     let entry = exact.describe(class, entry)?;
     Ok(Pick {
-        row: entry.row,
         class: Some(class as u32),
         score: Some(entry.lower),
         predicted: Some(entry.predicted),
         runner_up: (entry.runner_up != NO_CLASS).then_some(entry.runner_up),
+        ..Pick::of_row(entry.row)
     })
 }

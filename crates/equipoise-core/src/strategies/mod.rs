@@ -2,6 +2,7 @@
 
 mod badge;
 mod base;
+mod constrained;
 mod coreset;
 mod partitioned;
 mod per_row;
@@ -20,6 +21,7 @@ pub use shards::{
     Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_memory, shard_rows,
 };
 
+use crate::constraints::{Constraints, Shortfall};
 use crate::engine::Task;
 use crate::memory::ScanShape;
 use crate::quota::ClassOrder;
@@ -51,6 +53,8 @@ pub struct Request<'a> {
     pub budget: usize,
     /// Per class, how many rows it may claim; `None` for the uniform quota.
     pub quotas: Option<&'a [usize]>,
+    /// What BASE's picks must keep to, too. No other strategy heeds it.
+    pub constraints: Constraints<'a>,
     /// In which order classes are served.
     pub class_order: ClassOrder,
     /// Which row coreset begins with, where nothing is labelled.
@@ -79,6 +83,7 @@ impl<'a> Request<'a> {
             labelled: &[],
             budget,
             quotas: None,
+            constraints: Constraints::default(),
             class_order: ClassOrder::Id,
             start: Start::Auto,
             partitions: 10,
@@ -105,7 +110,7 @@ impl<'a> Request<'a> {
         Ok(head)
     }
 
-    /// The budget, cut to the available rows.
+    /// The budget, cut to the available rows; not where it counts cost.
     ///
     /// # Errors
     /// [`Error::ZeroBudget`] and [`Error::NothingAvailable`]; [`Error::Shape`] where `available`
@@ -122,6 +127,8 @@ impl<'a> Request<'a> {
         match (self.budget, self.available.len()) {
             (0, _) => Err(Error::ZeroBudget),
             (_, 0) => Err(Error::NothingAvailable { rows }),
+            // Then it is no number of rows.
+            (budget, _) if self.constraints.costs.is_some() => Ok(budget),
             (budget, available) => Ok(budget.min(available)),
         }
     }
@@ -142,6 +149,8 @@ pub struct Selection {
     pub refills: u64,
     /// Why devices were given up for those they fall back on, in order.
     pub fallbacks: Vec<String>,
+    /// Classes that did not fill their quota.
+    pub shortfalls: Vec<Shortfall>,
     /// What a user should know of how it was done.
     pub notices: Vec<String>,
 }
@@ -170,6 +179,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it uses the head.
     fn needs_head(&self) -> bool;
+
+    /// Whether it heeds [`Request::constraints`].
+    fn heeds_constraints(&self) -> bool {
+        false
+    }
 
     /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans.
     ///

@@ -5,8 +5,9 @@ use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
 use crate::exact_sums::ExactSums;
 use crate::lists::List;
+use crate::pick::number;
 use crate::scan::Scan;
-use crate::{Engine, Result};
+use crate::{Engine, Pick, Result};
 
 /// Least distance to a decision boundary, whichever class it belongs to.
 pub struct Mase;
@@ -91,8 +92,11 @@ fn select(
     let budget = request.effective_budget()?;
     let mut scan = Scan::new(engine, request, head)?;
     let (picks, _) = scan.best_rows(score, request.available, budget)?;
-    Ok(Selection {
-        picks: picks.into_iter().map(|(_, pick)| pick).collect(),
-        ..scan.exact.selection
-    })
+    let selection = scan.exact.selection;
+    let mut picks: Vec<Pick> = picks.into_iter().map(|(_, pick)| pick).collect();
+    number(
+        &mut picks,
+        request.available.len() - selection.nonfinite.len(),
+    );
+    Ok(Selection { picks, ..selection })
 }

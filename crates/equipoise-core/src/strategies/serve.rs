@@ -1,7 +1,8 @@
 //! Serving: class after class takes its quota, wherever the candidates come from.
 
+use crate::constraints::Shortfall;
 use crate::quota::{ClassOrder, class_counts, uniform};
-use crate::{Error, Head, Request, Result};
+use crate::{Error, Head, Pick, Request, Result};
 
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
@@ -58,6 +59,27 @@ impl Serving {
             order: vec![0],
             budget,
         }
+    }
+
+    /// The classes that did not take what they might, of which `picks` are the picks: no row was left.
+    pub(crate) fn shortfalls(&self, picks: &[Pick]) -> Vec<Shortfall> {
+        let mut taken = vec![0; self.quotas.len()];
+        for class in picks.iter().filter_map(|pick| pick.class) {
+            taken[class as usize] += 1;
+        }
+        let mut left = self.budget;
+        let mut short = Vec::new();
+        for class in &self.order {
+            let wanted = self.quotas[*class].min(left);
+            left -= taken[*class];
+            if taken[*class] < wanted {
+                short.push(Shortfall {
+                    missing: (wanted - taken[*class]) as f64,
+                    ..Shortfall::none(*class as u32)
+                });
+            }
+        }
+        short
     }
 
     /// Per class, how many candidates are worth keeping of `rows` available rows.

@@ -16,6 +16,7 @@ use super::{Request, Selection};
 use crate::definition::RowScore;
 use crate::exact_sums::ExactSums;
 use crate::lists::{Entry, List};
+use crate::pick::number;
 use crate::scan::Scan;
 use crate::{Engine, Error, Head, Pick, Result};
 
@@ -83,11 +84,11 @@ impl Listed {
 
     fn pick(&self, class: Option<u32>) -> Pick {
         Pick {
-            row: self.row,
             class,
             score: Some(self.score),
             predicted: Some(self.predicted),
             runner_up: self.runner_up,
+            ..Pick::of_row(self.row)
         }
     }
 }
@@ -192,7 +193,7 @@ pub struct Deeper {
 }
 
 /// The picks of the whole pool, from the lists of all its shards, in order of their rows: those of
-/// [`super::Strategy::select`].
+/// [`super::Strategy::select`]. `candidates` rows of the pool could be picked.
 ///
 /// # Errors
 /// The lists that are too short to tell. Deeper ones may show that others are, too.
@@ -200,6 +201,7 @@ pub fn merge(
     shards: &[Vec<ShardList>],
     ranking: Ranking,
     serving: &Serving,
+    candidates: usize,
 ) -> Result<Vec<Pick>, Vec<Deeper>> {
     let mut merged = Merged {
         shards,
@@ -215,7 +217,9 @@ pub fn merge(
         Ranking::Classes => entry.pick(Some(class as u32)),
         Ranking::Rows(_) => entry.pick(None),
     };
-    Ok(served.into_iter().map(pick).collect())
+    let mut picks: Vec<Pick> = served.into_iter().map(pick).collect();
+    number(&mut picks, candidates);
+    Ok(picks)
 }
 
 /// Candidates of all shards.

@@ -89,7 +89,10 @@ impl Gathered {
     /// The picks, or the lists that are too short to tell.
     pub fn picks(&self) -> Result<Vec<Pick>, Vec<Deeper>> {
         match self.question.ranking() {
-            Some(ranking) => merge(&self.lists, ranking, &self.question.serving()),
+            Some(ranking) => {
+                let candidates = self.question.available - self.nonfinite.len();
+                merge(&self.lists, ranking, &self.question.serving(), candidates)
+            }
             // Files of such strategies are not read.
             None => Ok(Vec::new()),
         }

@@ -1,6 +1,9 @@
 //! Lists of rows, labels, quotas.
 
-use equipoise_pool::{Dtype, EmbeddingPool, Error, Ids, read_labels, read_quotas, read_rows};
+use equipoise_pool::{
+    Dtype, EmbeddingPool, Error, Ids, QuotaFile, read_column, read_costs, read_labels, read_quotas,
+    read_rows,
+};
 use proptest::prelude::*;
 
 use crate::support::{Folder, finish, info};
@@ -213,10 +216,7 @@ fn labels_become_classes() {
     for text in ["id\n0\n", "0\n1\n"] {
         assert!(matches!(
             labels(text, None),
-            Err(Error::NoColumn {
-                column: "label",
-                ..
-            })
+            Err(Error::NoColumn { column, .. }) if column == "label"
         ));
     }
     assert!(labels("", None).unwrap().rows.is_empty());
@@ -235,13 +235,18 @@ fn quotas_go_by_name_or_number() {
     let quotas = |text: &str, names| read_quotas(&folder.write("q.csv", text), 3, names);
     assert_eq!(
         quotas("class,quota\nc,4\na, 1\n", Some(&names)).unwrap(),
-        [1, 0, 4]
+        QuotaFile::Counts(vec![1, 0, 4])
     );
-    assert_eq!(quotas("quota,class\n4,2\n", None).unwrap(), [0, 0, 4]);
+    let counts = QuotaFile::Counts(vec![0, 0, 4]);
+    assert_eq!(quotas("quota,class\n4,2\n", None).unwrap(), counts);
+    let weights = QuotaFile::Weights(vec![0.5, 0.0, 2.0]);
+    assert_eq!(quotas("class,weight\n0,0.5\n2,2\n", None).unwrap(), weights);
     for (text, words) in [
         ("klass,quota\n0,1\n", "no column `class`"),
         ("class,quota\n0,many\n", "line 2: quota `many`"),
         ("class,quota\n0,-1\n", "line 2: quota `-1`"),
+        ("class,weight\n0,-1\n", "line 2: quota `-1`"),
+        ("class,weight\n0,inf\n", "line 2: quota `inf`"),
         ("class,quota\n3,1\n", "line 2: label `3`"),
         (
             "class,quota\n0,1\n0,2\n",
@@ -251,6 +256,32 @@ fn quotas_go_by_name_or_number() {
     ] {
         let text = quotas(text, None).unwrap_err().to_string();
         assert!(text.contains("q.csv") && text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn columns_are_read_by_row_and_checked() {
+    let folder = Folder::new();
+    let ids = Ids::numbers(4);
+    let column = |text: &str, name: &str| read_column(&folder.write("m.csv", text), &ids, name);
+    let found = column("row,site,cost\n2,north,1\n0,,2\n3,south,3\n", "site").unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(found, [text(""), None, text("north"), text("south")]);
+    let costs = |text: &str| read_costs(&folder.write("m.csv", text), &ids);
+    let found = costs("id,cost\n1,0.5\n2,0\n").unwrap();
+    assert_eq!(found, [None, Some(0.5), Some(0.0), None]);
+    for (text, words) in [
+        ("row,site\n0,a\n", "no column `cost`"),
+        ("cost\n1\n", "no column `row` or `id`"),
+        ("row,cost\n0,1\n0,2\n", "`0` is there twice"),
+        ("row,cost\n9,1\n", "9"),
+        ("row,cost\n1,-2\n", "`1` costs `-2`"),
+        ("row,cost\n1,NaN\n", "`1` costs `NaN`"),
+        ("row,cost\n1,dear\n", "`1` costs `dear`"),
+        ("row,cost\n1,\n", "`1` costs ``"),
+    ] {
+        let text = costs(text).unwrap_err().to_string();
+        assert!(text.contains("m.csv") && text.contains(words), "{text}");
     }
 }
 

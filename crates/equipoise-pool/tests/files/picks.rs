@@ -16,6 +16,8 @@ fn picks() -> Vec<Pick> {
             score: Some(0.1),
             predicted: Some(0),
             runner_up: Some(1),
+            class_rank: Some(1),
+            beat: Some(40),
         },
         Pick {
             row: 0,
@@ -23,6 +25,7 @@ fn picks() -> Vec<Pick> {
             score: Some(f64::INFINITY),
             predicted: Some(7),
             runner_up: None,
+            ..Pick::of_row(0)
         },
         Pick::of_row(1),
     ]
@@ -46,10 +49,10 @@ fn csv_has_the_agreed_columns() {
     .unwrap();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
-        "rank,row,id,class,score,predicted,runner_up,class_name,predicted_name,runner_up_name,uri,picks_version\n\
-         1,2,2,1,0.1,0,1,dog,\"cat, tom\",dog,,1\n\
-         2,0,0,0,inf,7,,\"cat, tom\",7,,,1\n\
-         3,1,1,,,,,,,,,1\n"
+        "rank,row,id,class,score,predicted,runner_up,class_name,predicted_name,runner_up_name,class_rank,beat,uri,picks_version\n\
+         1,2,2,1,0.1,0,1,dog,\"cat, tom\",dog,1,40,,1\n\
+         2,0,0,0,inf,7,,\"cat, tom\",7,,,,,1\n\
+         3,1,1,,,,,,,,,,,1\n"
     );
     let again = write_picks(&path, false, PickFormat::Csv, &[], &Ids::numbers(3), &names);
     assert!(matches!(again, Err(Error::Exists { .. })));

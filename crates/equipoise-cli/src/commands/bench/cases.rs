@@ -118,8 +118,13 @@ impl Case {
             };
             for (score, row) in smallest(left.iter().map(|row| (score(row), row)), quota) {
                 left.remove(row);
+                let class_rank = picks
+                    .iter()
+                    .filter(|pick: &&Pick| pick.class == Some(class as u32));
                 picks.push(Pick {
                     class: Some(class as u32),
+                    class_rank: Some(class_rank.count() as u32 + 1),
+                    beat: Some(left.len() as u64),
                     ..self.pick(row, score)
                 });
             }
@@ -132,7 +137,14 @@ impl Case {
         let of = |row: usize| definition::row_score(score, &self.rows[row].2, &self.head);
         let keys = self.available.iter().map(|row| (of(row).0, row));
         let best = smallest(keys, BUDGET).into_iter();
-        best.map(|(_, row)| self.pick(row, of(row).1)).collect()
+        let after = |rank: usize| (self.available.len() - rank) as u64;
+        (1..)
+            .zip(best)
+            .map(|(rank, (_, row))| Pick {
+                beat: Some(after(rank)),
+                ..self.pick(row, of(row).1)
+            })
+            .collect()
     }
 
     /// Again and again the row whose nearest centre is farthest.
