@@ -16,6 +16,7 @@ pub mod engine;
 mod error;
 mod exact;
 mod exact_sums;
+pub mod explain;
 mod gradients;
 mod head;
 mod interval;

@@ -4,6 +4,7 @@ mod about;
 mod bad_input;
 mod bench;
 mod compare;
+mod constraints;
 mod demo;
 mod embed;
 mod machine;

@@ -28,7 +28,7 @@ fn scan_all(bench: &Bench, shards: usize, arguments: &str) {
 fn bench() -> Bench {
     let bench = Bench::new().with_pool(700);
     bench.write("labelled.csv", "row,label\n0,0\n1,0\n2,2\n350,1\n");
-    bench.write("quotas.csv", "class,quota\n2,33\n0,20\n");
+    bench.write("quotas.csv", "class,quota\n2,40\n0,20\n");
     bench
 }
 

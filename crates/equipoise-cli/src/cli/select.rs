@@ -24,7 +24,11 @@ Examples:
   equipoise select --embeddings pool.emb --head head.safetensors --strategy base,mase,margin \\
       --budget 1000 --device gpu:0,gpu:1 --fallback cpu --memory 4GiB --out picks.csv
   equipoise select --embeddings pool.emb --head head.safetensors --strategy base --budget 1000 \\
-      --out picks.csv --dry-run")]
+      --out picks.csv --dry-run
+  equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
+      --strategy base --budget 1000 --quotas balance --class-order rarest-first \\
+      --min-distance 0.5 --metadata sites.csv --group-cap site=50 --out picks.csv \\
+      --explain cats/017.jpg")]
 pub(crate) struct SelectArgs {
     #[command(flatten)]
     question: QuestionArgs,
@@ -41,6 +45,9 @@ pub(crate) struct SelectArgs {
     /// Also write an HTML page that shows what was picked, with the images in it
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Tell why this row was picked, or was not: an id or a row number. Repeatable
+    #[arg(long, value_name = "ROW")]
+    explain: Vec<String>,
     #[command(flatten)]
     machine: MachineArgs,
     /// Whether a GPU keeps the pool for all selections of the call: auto (where there are several,
@@ -86,6 +93,7 @@ impl SelectArgs {
                 out: named(&self.out),
                 report: self.report.as_ref().map(named),
                 seed: self.seed,
+                explain: self.explain.clone(),
                 format: self.format.meant(),
                 question,
             };

@@ -222,6 +222,7 @@ fn select_job(
     let strategy = strategies::by_name(strategy).unwrap_or(&strategies::Random);
     let files = Files(&tour.out);
     select::Job {
+        explain: Vec::new(),
         question: Question {
             embeddings: files.pool(),
             head: strategy.needs_head().then(|| files.head("start")),

@@ -7,6 +7,7 @@ pub(crate) mod constraints;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod embed;
+pub(crate) mod explain;
 pub(crate) mod fit;
 pub(crate) mod machine;
 pub(crate) mod merge;

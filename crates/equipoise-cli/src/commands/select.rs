@@ -9,6 +9,7 @@ use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
 use super::constraints::Short;
+use super::explain::{self, Explained};
 use super::machine::{Machine, Need, Plan, Scans};
 use super::question::{Files, Question};
 use crate::console::{Console, grouped};
@@ -21,6 +22,8 @@ pub(crate) struct Job {
     pub question: Question,
     pub out: PathBuf,
     pub seed: u64,
+    /// Rows to explain, by id or number.
+    pub explain: Vec<String>,
     pub report: Option<PathBuf>,
     pub format: PickFormat,
 }
@@ -55,6 +58,8 @@ pub(crate) struct Report {
     pub shortfalls: Vec<Short>,
     /// What else a user should know.
     pub notices: Vec<String>,
+    /// Why rows were picked, or were not.
+    pub explained: Vec<Explained>,
     /// What the scan was planned to take; none where there is no scan.
     pub memory: Option<Plan>,
     /// From embeddings in memory to picks.
@@ -138,6 +143,7 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
 fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
     let question = &job.question;
+    let explained = explain::rows(&job.explain, files.pool.ids())?;
     let bar = console.bar(files.pool.rows() as u64, "selecting");
     let selection = question.strategy.select(
         engine,
@@ -164,7 +170,14 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     for short in &selection.shortfalls {
         console.warn(Short::of(short, &names).line());
     }
-    let summed = report(job, engine, files, &selection, names, times);
+    let request = files.request(question);
+    let named = (ids, &names[..]);
+    let explained = explain::run(&explained, question.strategy, &request, &selection, named)?;
+    for row in &explained {
+        console.note(row.text());
+    }
+    let mut summed = report(job, engine, files, &selection, names, times);
+    summed.explained = explained;
     if let Some(page) = &job.report {
         super::report::write(page, question.force, &summed, picks, files.pool, console)?;
     }
@@ -206,6 +219,7 @@ fn report(
         fallbacks: selection.fallbacks.clone(),
         shortfalls,
         notices: selection.notices.clone(),
+        explained: Vec::new(),
         memory: None,
         scan_seconds,
         seconds: started.elapsed().as_secs_f64(),
