@@ -29,6 +29,7 @@ mod start;
 pub mod strategies;
 mod tolerance;
 mod vectorised;
+mod vectors;
 
 pub use ceilings::CpuCeilings;
 pub use cpu::CpuEngine;

@@ -136,6 +136,24 @@ pub struct Selection {
     pub notices: Vec<String>,
 }
 
+impl Selection {
+    /// Adds what another part of the work took; not its picks.
+    pub(crate) fn add_work(&mut self, part: Selection) {
+        self.settled += part.settled;
+        self.retries += part.retries;
+        self.refills += part.refills;
+        for why in part.fallbacks {
+            // Every pass may find the same device lost.
+            if !self.fallbacks.contains(&why) {
+                self.fallbacks.push(why);
+            }
+        }
+        self.nonfinite.extend(part.nonfinite);
+        self.nonfinite.sort_unstable();
+        self.nonfinite.dedup();
+    }
+}
+
 /// A rule that picks rows. It asks the engine for operations and does not know the device.
 pub trait Strategy: Send + Sync {
     /// Name on the command line.
