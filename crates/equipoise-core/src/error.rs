@@ -55,6 +55,20 @@ pub enum Error {
         /// The row.
         row: usize,
     },
+    /// A strategy that reads true labels was given none.
+    #[error("strategy {strategy} reads the true labels of the available rows, and there are none")]
+    TruthMissing {
+        /// The strategy's name.
+        strategy: &'static str,
+    },
+    /// A row without a class, where a strategy needs it.
+    #[error("strategy {strategy} needs the class of row {row}, which has none")]
+    ClassMissing {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// The first such row.
+        row: usize,
+    },
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

@@ -21,6 +21,7 @@ mod pick;
 mod pool;
 pub mod quota;
 pub mod random;
+mod round_robin;
 mod rows;
 mod scale;
 mod scan;
@@ -28,6 +29,7 @@ mod settle;
 mod start;
 pub mod strategies;
 mod tolerance;
+mod truth;
 mod vectorised;
 mod vectors;
 

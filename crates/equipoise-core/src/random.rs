@@ -16,6 +16,8 @@ pub enum Purpose {
     Drawing = 4,
     /// Initial weights.
     Weights = 5,
+    /// Picks that are random within a class.
+    BalancedPicks = 6,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

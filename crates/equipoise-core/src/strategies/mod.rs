@@ -1,5 +1,6 @@
 //! The strategies: rules that turn pool, head and labelled rows into picks.
 
+mod balanced_random;
 mod base;
 mod coreset;
 mod per_row;
@@ -7,6 +8,7 @@ mod random;
 mod serve;
 mod shards;
 
+pub use balanced_random::BalancedRandom;
 pub use base::Base;
 pub use coreset::{Coreset, KCenter};
 pub use per_row::{Confidence, Entropy, Margin, Mase};
@@ -43,6 +45,9 @@ pub struct Request<'a> {
     pub available: &'a RowSet,
     /// Rows that have a label already.
     pub labelled: &'a [LabelledRow],
+    /// Per row of the pool its true class, where it is known. Only oracles read it: baselines that no one can run
+    /// on rows without labels.
+    pub truth: Option<&'a [Option<u32>]>,
     /// How many rows to pick; more than are available means all of them.
     pub budget: usize,
     /// Per class, how many rows it may claim; `None` for the uniform quota.
@@ -69,6 +74,7 @@ impl<'a> Request<'a> {
             head: None,
             available,
             labelled: &[],
+            truth: None,
             budget,
             quotas: None,
             class_order: ClassOrder::Id,
@@ -132,6 +138,8 @@ pub struct Selection {
     pub refills: u64,
     /// Why devices were given up for those they fall back on, in order.
     pub fallbacks: Vec<String>,
+    /// Whether true labels of available rows were read: then the picks are a baseline's.
+    pub oracle: bool,
     /// What a user should know of how it was done.
     pub notices: Vec<String>,
 }
@@ -167,6 +175,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it uses the head.
     fn needs_head(&self) -> bool;
+
+    /// Whether it reads true labels of rows that nobody has labelled yet: a baseline, not a way to pick.
+    fn is_oracle(&self) -> bool {
+        false
+    }
 
     /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans.
     ///
@@ -212,6 +225,7 @@ pub fn all() -> &'static [&'static dyn Strategy] {
         &Entropy,
         &Coreset,
         &Random,
+        &BalancedRandom,
     ]
 }
 
