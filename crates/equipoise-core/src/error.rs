@@ -69,6 +69,14 @@ pub enum Error {
         /// The first such row.
         row: usize,
     },
+    /// A number of clusters that so many rows do not make.
+    #[error("{rows} rows cannot make {clusters} clusters")]
+    Clusters {
+        /// How many clusters were asked for.
+        clusters: usize,
+        /// How many rows are clustered.
+        rows: usize,
+    },
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

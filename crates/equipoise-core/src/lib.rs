@@ -6,9 +6,12 @@
 
 mod ceilings;
 mod centres;
+mod class_means;
+mod clustering;
 pub mod combined;
 pub mod cpu;
 pub mod definition;
+mod distances;
 pub mod engine;
 mod error;
 mod exact;
@@ -34,6 +37,7 @@ mod vectorised;
 mod vectors;
 
 pub use ceilings::CpuCeilings;
+pub use clustering::{ClusterOptions, Linkage};
 pub use cpu::CpuEngine;
 pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};
 pub use error::Error;

@@ -18,6 +18,8 @@ pub enum Purpose {
     Weights = 5,
     /// Picks that are random within a class.
     BalancedPicks = 6,
+    /// Which rows are clustered, of too many.
+    Clustering = 7,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

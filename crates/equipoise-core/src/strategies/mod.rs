@@ -3,6 +3,7 @@
 mod balanced_random;
 mod base;
 mod coreset;
+mod margin_clustering;
 mod per_row;
 mod random;
 mod serve;
@@ -11,6 +12,7 @@ mod shards;
 pub use balanced_random::BalancedRandom;
 pub use base::Base;
 pub use coreset::{Coreset, KCenter};
+pub use margin_clustering::{MOST_CLUSTERED, MarginClustering};
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
 pub use serve::Serving;
@@ -18,6 +20,7 @@ pub use shards::{
     Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_memory, shard_rows,
 };
 
+use crate::clustering::ClusterOptions;
 use crate::engine::Task;
 use crate::memory::ScanShape;
 use crate::quota::ClassOrder;
@@ -56,6 +59,8 @@ pub struct Request<'a> {
     pub class_order: ClassOrder,
     /// Which row coreset begins with, where nothing is labelled.
     pub start: Start,
+    /// How margin-clustering clusters.
+    pub clustering: ClusterOptions,
     /// Makes every random choice reproducible.
     pub seed: u64,
     /// The round, from 0: another stream of random numbers.
@@ -79,6 +84,7 @@ impl<'a> Request<'a> {
             quotas: None,
             class_order: ClassOrder::Id,
             start: Start::Auto,
+            clustering: ClusterOptions::default(),
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
@@ -224,6 +230,7 @@ pub fn all() -> &'static [&'static dyn Strategy] {
         &Confidence,
         &Entropy,
         &Coreset,
+        &MarginClustering,
         &Random,
         &BalancedRandom,
     ]
