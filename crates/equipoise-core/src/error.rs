@@ -69,6 +69,16 @@ pub enum Error {
         /// The first such row.
         row: usize,
     },
+    /// A class that the head does not have.
+    #[error("row {row} has class {class}, the head has {classes}")]
+    ClassUnknown {
+        /// The row.
+        row: usize,
+        /// Its class.
+        class: u32,
+        /// Classes of the head.
+        classes: usize,
+    },
     /// A number of clusters that so many rows do not make.
     #[error("{rows} rows cannot make {clusters} clusters")]
     Clusters {

@@ -20,6 +20,8 @@ pub enum Purpose {
     BalancedPicks = 6,
     /// Which rows are clustered, of too many.
     Clustering = 7,
+    /// Picks while the labelled set is balanced enough.
+    Balancing = 8,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

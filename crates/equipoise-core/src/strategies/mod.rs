@@ -1,6 +1,7 @@
 //! The strategies: rules that turn pool, head and labelled rows into picks.
 
 mod balanced_random;
+mod balancing;
 mod base;
 mod coreset;
 mod margin_clustering;
@@ -10,6 +11,7 @@ mod serve;
 mod shards;
 
 pub use balanced_random::BalancedRandom;
+pub use balancing::{Balancing, BalancingOptions, Majority, PickLabels};
 pub use base::Base;
 pub use coreset::{Coreset, KCenter};
 pub use margin_clustering::{MOST_CLUSTERED, MarginClustering};
@@ -61,6 +63,8 @@ pub struct Request<'a> {
     pub start: Start,
     /// How margin-clustering clusters.
     pub clustering: ClusterOptions,
+    /// How balancing deviates from its paper.
+    pub balancing: BalancingOptions,
     /// Makes every random choice reproducible.
     pub seed: u64,
     /// The round, from 0: another stream of random numbers.
@@ -85,6 +89,7 @@ impl<'a> Request<'a> {
             class_order: ClassOrder::Id,
             start: Start::Auto,
             clustering: ClusterOptions::default(),
+            balancing: BalancingOptions::default(),
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
@@ -231,6 +236,7 @@ pub fn all() -> &'static [&'static dyn Strategy] {
         &Entropy,
         &Coreset,
         &MarginClustering,
+        &Balancing,
         &Random,
         &BalancedRandom,
     ]
