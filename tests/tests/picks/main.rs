@@ -1,8 +1,12 @@
 //! Picks equal the definition's, in order, on every engine.
 
+mod balanced_random;
+mod balancing;
 mod coreset;
 mod devices;
 mod engines;
 mod fixtures;
 mod generated;
+mod margin_clustering;
 mod shards;
+mod truth;
