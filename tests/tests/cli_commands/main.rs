@@ -8,4 +8,5 @@ mod embed;
 mod machine;
 mod select;
 mod shards;
+mod strategies;
 mod support;

@@ -35,7 +35,17 @@ fn picks_have_the_agreed_columns_first_and_ranks_from_1() {
 #[test]
 fn every_strategy_writes_the_budget_and_json_reports_it() {
     let bench = Bench::new().with_pool(40);
-    for strategy in ["base", "mase", "margin", "confidence", "entropy", "random"] {
+    for strategy in [
+        "base",
+        "mase",
+        "margin",
+        "confidence",
+        "entropy",
+        "coreset",
+        "margin-clustering",
+        "balancing",
+        "random",
+    ] {
         let run = bench
             .select(&format!(
                 "--head head.safetensors --strategy {strategy} --budget 7 --json --force"

@@ -11,6 +11,7 @@ mod merge;
 mod question;
 mod scan;
 mod select;
+mod strategy_options;
 
 use std::path::PathBuf;
 

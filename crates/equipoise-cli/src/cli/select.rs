@@ -7,6 +7,7 @@ use equipoise::pool::PickFormat;
 
 use super::machine::MachineArgs;
 use super::question::QuestionArgs;
+use super::strategy_options::StrategyOptions;
 use crate::commands::machine::Resident;
 use crate::commands::select::{Batch, Job};
 use crate::failure::{Failure, Result};
@@ -24,7 +25,13 @@ Examples:
   equipoise select --embeddings pool.emb --head head.safetensors --strategy base,mase,margin \\
       --budget 1000 --device gpu:0,gpu:1 --fallback cpu --memory 4GiB --out picks.csv
   equipoise select --embeddings pool.emb --head head.safetensors --strategy base --budget 1000 \\
-      --out picks.csv --dry-run")]
+      --out picks.csv --dry-run
+  equipoise select --embeddings pool.emb --head head.safetensors --strategy margin-clustering \\
+      --clusters 50 --linkage average --budget 1000 --out picks.csv
+  equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
+      --strategy balancing --balancing-majority farthest --budget 200 --out picks.csv
+  equipoise select --embeddings pool.emb --strategy balanced-random --labels all-labels.csv \\
+      --budget 200 --out baseline.csv")]
 pub(crate) struct SelectArgs {
     #[command(flatten)]
     question: QuestionArgs,
@@ -47,6 +54,9 @@ pub(crate) struct SelectArgs {
     /// and it fits), always, never
     #[arg(long, value_enum, default_value_t = ResidentArg::Auto)]
     resident: ResidentArg,
+    // Last: its heading holds for what follows.
+    #[command(flatten)]
+    strategy_options: StrategyOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -80,13 +90,17 @@ impl SelectArgs {
     /// Wrong usage: a strategy that is not there, a head that is missing.
     pub(crate) fn meant(self) -> Result<Batch> {
         let mut jobs: Vec<Job> = Vec::new();
-        for question in self.question.meant()? {
+        let questions = self.question.meant()?;
+        let strategies = questions.iter().map(|question| question.strategy);
+        let options = self.strategy_options.meant(strategies)?;
+        for question in questions {
             let named = |path: &PathBuf| self.question.named(path, &question);
             let job = Job {
                 out: named(&self.out),
                 report: self.report.as_ref().map(named),
                 seed: self.seed,
                 format: self.format.meant(),
+                options: options.clone(),
                 question,
             };
             if jobs.iter().any(|other| other.out == job.out) {

@@ -10,6 +10,7 @@ use equipoise::pool::{self, Dtype, EmbeddingPool, HeadFile, PickFormat};
 use equipoise::report::Balance;
 
 use super::question::{Question, Quotas};
+use super::strategy_options::Options;
 use super::{embed, fit, select};
 use crate::console::{Console, grouped};
 use crate::demo::evaluate::Accuracy;
@@ -234,6 +235,7 @@ fn select_job(
             force: false,
         },
         out,
+        options: Options::default(),
         seed: tour.seed,
         report: None,
         format: PickFormat::Csv,

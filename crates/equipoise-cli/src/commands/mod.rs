@@ -12,3 +12,4 @@ pub(crate) mod question;
 mod report;
 pub(crate) mod scan;
 pub(crate) mod select;
+pub(crate) mod strategy_options;

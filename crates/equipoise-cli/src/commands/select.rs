@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use equipoise::core::{Engine, Pick, Pool, Request, Selection};
-use equipoise::pool::{self, PickFormat};
+use equipoise::pool::{self, EmbeddingPool, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
 
 use super::machine::{Machine, Need, Plan, Scans};
 use super::question::{Files, Question};
+use super::strategy_options::{Options, Truth};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::Result;
@@ -18,6 +19,7 @@ use crate::failure::Result;
 #[derive(Clone)]
 pub(crate) struct Job {
     pub question: Question,
+    pub options: Options,
     pub out: PathBuf,
     pub seed: u64,
     pub report: Option<PathBuf>,
@@ -36,6 +38,8 @@ pub(crate) struct Batch {
 pub(crate) struct Report {
     pub out: PathBuf,
     pub strategy: &'static str,
+    /// Whether true labels of available rows were read: then the picks are a baseline's.
+    pub oracle: bool,
     pub device: String,
     pub rows: usize,
     pub available: usize,
@@ -70,14 +74,12 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
         check(job)?;
     }
     let pool = first.question.open(console)?;
-    let files = batch
+    let inputs = batch
         .jobs
         .iter()
-        .map(|job| job.question.read(&pool, console));
-    let files = files.collect::<Result<Vec<_>>>()?;
-    let needs = batch.jobs.iter().zip(&files);
-    let needs = needs.map(|(job, files)| need(job, files));
-    let needs = needs.collect::<Result<Vec<_>>>()?;
+        .map(|job| Input::read(job, &pool, console));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let needs = inputs.iter().map(need).collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
         needs: &needs,
@@ -85,10 +87,10 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
     batch
         .machine
         .with_engine(wish, scans, console, |engine, plan| {
-            for (job, files) in batch.jobs.iter().zip(&files) {
+            for input in &inputs {
                 let report = Report {
                     memory: plan.cloned(),
-                    ..answer(job, files, engine, console)?
+                    ..answer(input, engine, console)?
                 };
                 console.note(summary(&report));
                 if console.json {
@@ -108,13 +110,40 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
+/// A job, and what its files hold.
+struct Input<'a> {
+    job: &'a Job,
+    files: Files<'a>,
+    truth: Option<Truth>,
+}
+
+impl<'a> Input<'a> {
+    fn read(job: &'a Job, pool: &'a EmbeddingPool, console: Console) -> Result<Self> {
+        let files = job.question.read(pool, console)?;
+        Ok(Self {
+            truth: job.options.read_truth(&job.question, &files)?,
+            job,
+            files,
+        })
+    }
+
+    /// What the strategy is asked.
+    fn request(&self) -> Request<'_> {
+        let request = Request {
+            seed: self.job.seed,
+            ..self.files.request(&self.job.question)
+        };
+        self.job.options.applied(request, self.truth.as_ref())
+    }
+}
+
 /// What the job takes beside the engine, and the shape that an engine plans for; none where there is no
 /// scan.
-fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
-    let strategy = job.question.strategy;
-    let bytes = strategy.memory(&files.request(&job.question));
-    let bytes = bytes.map_err(|error| job.question.name_row(error, files.pool))?;
-    let shape = strategy.scan_shape(&files.request(&job.question))?;
+fn need(input: &Input<'_>) -> Result<Option<Need>> {
+    let strategy = input.job.question.strategy;
+    let name_row = |error| input.job.question.name_row(error, input.files.pool);
+    let bytes = strategy.memory(&input.request()).map_err(name_row)?;
+    let shape = strategy.scan_shape(&input.request()).map_err(name_row)?;
     Ok(shape.map(|shape| Need { shape, bytes }))
 }
 
@@ -125,21 +154,20 @@ fn need(job: &Job, files: &Files<'_>) -> Result<Option<Need>> {
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
     let pool = job.question.open(console)?;
-    let files = job.question.read(&pool, console)?;
-    answer(job, &files, engine, console)
+    answer(&Input::read(job, &pool, console)?, engine, console)
 }
 
 /// Selects, writes the picks and whatever else the job wants.
-fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
+fn answer(input: &Input<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
+    let Input { job, files, truth } = input;
     let question = &job.question;
     let bar = console.bar(files.pool.rows() as u64, "selecting");
     let selection = question.strategy.select(
         engine,
         &Request {
-            seed: job.seed,
             progress: &|rows| bar.inc(rows),
-            ..files.request(question)
+            ..input.request()
         },
     );
     bar.finish_and_clear();
@@ -151,14 +179,18 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     for why in &selection.fallbacks {
         console.warn(format!("{why}: went on with another device"));
     }
-    let names = files.class_names();
+    let names = match truth {
+        Some(truth) => truth.classes.clone(),
+        None => files.class_names(),
+    };
     let ids = files.pool.ids();
     let picks = &selection.picks;
     pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
     let times = (scan_seconds, started);
-    let summed = report(job, engine, files, &selection, names, times);
+    let summed = report(job, engine, files, &selection, times);
     if let Some(page) = &job.report {
-        super::report::write(page, question.force, &summed, picks, files.pool, console)?;
+        let of = (picks.as_slice(), &names[..], files.pool);
+        super::report::write(page, question.force, &summed, of, console)?;
     }
     Ok(summed)
 }
@@ -168,17 +200,18 @@ fn report(
     engine: &dyn Engine,
     files: &Files<'_>,
     selection: &Selection,
-    names: Vec<String>,
     (scan_seconds, started): (f64, Instant),
 ) -> Report {
     let predicted = selection
         .picks
         .iter()
         .filter_map(|pick: &Pick| pick.predicted);
+    let names = files.class_names();
     let balance = Balance::of_rows(predicted, names.len());
     Report {
         out: job.out.clone(),
         strategy: job.question.strategy.name(),
+        oracle: selection.oracle,
         device: engine.name().to_owned(),
         rows: files.pool.rows(),
         available: files.available.len(),
@@ -213,11 +246,15 @@ fn summary(report: &Report) -> String {
         text += &format!("{table}\n");
     }
     text += &format!(
-        "picked {} of {} available rows ({} in the pool) by {} on {} in {:.2} s\n",
+        "picked {} of {} available rows ({} in the pool) by {}{} on {} in {:.2} s\n",
         grouped(report.picked),
         grouped(report.available),
         grouped(report.rows),
         report.strategy,
+        match report.oracle {
+            true => ", an oracle that read true labels,",
+            false => "",
+        },
         report.device,
         report.seconds,
     );
