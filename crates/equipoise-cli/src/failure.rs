@@ -127,6 +127,17 @@ fn core_hint(error: &core::Error) -> Option<&'static str> {
             "every row is labelled or excluded: check --labelled and --exclude"
         }
         core::Error::HeadMissing { .. } => "make one with `equipoise fit`, and name it with --head",
+        core::Error::TruthMissing { .. } => {
+            "name a file with --labels: CSV with the columns `id` and `label`"
+        }
+        core::Error::ClassMissing { .. } => {
+            "`--labelled` needs a column `label`; where true labels are read, `--exclude` leaves out rows without one"
+        }
+        core::Error::ClassUnknown { .. } => "labels must be among the head's classes",
+        core::Error::Clusters { .. } => {
+            "give --clusters at most as many as rows are clustered: those available, up to 10,000 of them"
+        }
+        core::Error::Start { .. } => "name an available row, or `--start mean`",
         core::Error::Quotas(_) => {
             "`--labelled` needs a column `label` where quotas or class order look at class counts"
         }

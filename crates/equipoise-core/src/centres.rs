@@ -9,25 +9,16 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::definition::squared_distance;
-use crate::engine::{Nearest, Task, UNDECIDABLE};
+use crate::engine::{Nearest, Task};
 use crate::memory::ScanShape;
-use crate::scan::Scan;
 use crate::settle::pool_embedding;
 use crate::strategies::{Request, Selection};
 use crate::vectorised::vectorised;
-use crate::{Chunk, Engine, Error, Head, Pool, Result, RowSet};
+use crate::vectors::{ROUNDING, Side, Vectors, squares};
+use crate::{Engine, Error, Pool, Result, RowSet};
 
 /// Most centres of a pass.
 pub(crate) const TOGETHER: usize = 2048;
-
-/// Rows whose squares are summed at a time.
-const ROWS: usize = 1024;
-
-/// Rounding of float64 sums of squares, relative to ‖x‖² + ‖c‖²: M · 2⁻⁵², with room for M up to a million.
-pub(crate) const ROUNDING: f64 = 1e-9;
-
-/// Half a unit of the bias −‖c‖²/2 in f32, relative to ‖c‖², with room.
-const BIAS_ROUNDING: f64 = 1.01 / (1 << 25) as f64;
 
 /// There is no centre yet.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -53,18 +44,18 @@ impl Found {
         near: NONE,
     };
 
-    /// What a pass over centres from number `first` on found, if the row took part.
-    pub(crate) fn of(nearest: &Nearest, first: usize, rounding: f32) -> Option<Self> {
+    /// What a pass over centres from number `first` on found, if the row took part: logits within `slack`, which is none
+    /// where nothing is known.
+    pub(crate) fn of(nearest: &Nearest, first: usize, slack: Option<f32>) -> Option<Self> {
         if nearest.tolerance < 0.0 {
             return None;
         }
-        if nearest.tolerance >= UNDECIDABLE {
+        let Some(slack) = slack else {
             return Some(Self {
                 near: DOUBTFUL,
                 ..Self::NOTHING
             });
-        }
-        let slack = (nearest.tolerance + rounding).next_up();
+        };
         let gap = f64::from(nearest.top) - f64::from(nearest.second);
         Some(Self {
             top: nearest.top,
@@ -170,7 +161,7 @@ impl<'a> Centres<'a> {
                 ..request.clone()
             },
             rows: request.available.clone(),
-            squares: squares(request)?,
+            squares: squares(request.pool)?,
             found: vec![Found::NOTHING; rows],
             members: Members::default(),
             largest: 0.0,
@@ -213,7 +204,7 @@ impl<'a> Centres<'a> {
         let mut rows = rows.iter().peekable();
         while rows.peek().is_some() {
             let first = self.members.rows.len();
-            let (mut weight, mut bias, mut largest) = (Vec::new(), Vec::new(), 0.0f64);
+            let (mut centres, mut squares) = (Vec::new(), Vec::new());
             for row in rows.by_ref() {
                 let square = self.squares[*row];
                 if !square.is_finite() {
@@ -222,37 +213,33 @@ impl<'a> Centres<'a> {
                 if !self.members.add(pool, *row)? {
                     continue;
                 }
-                weight.extend_from_slice(&pool_embedding(pool, *row)?);
-                // Beyond what f32 can hold the engine knows nothing, and says so.
-                bias.push((-square / 2.0).max(f64::from(f32::MIN)) as f32);
-                largest = largest.max(square);
-                if bias.len() == TOGETHER {
+                centres.extend_from_slice(&pool_embedding(pool, *row)?);
+                squares.push(square);
+                if squares.len() == TOGETHER {
                     break;
                 }
             }
-            if bias.is_empty() {
+            if squares.is_empty() {
                 break;
             }
-            let head = Head::new(weight, bias, dim)?;
-            self.largest = self.largest.max(largest);
-            self.pass(&head, first, largest)?;
+            self.pass(&Vectors::new(centres, &squares, dim, Side::Nearest)?, first)?;
         }
         Ok(())
     }
 
-    fn pass(&mut self, head: &Head, first: usize, largest: f64) -> Result<()> {
-        let rounding = ((largest * BIAS_ROUNDING) as f32).next_up();
-        let mut scan = Scan::of_centres(self.engine, &self.request, head)?;
+    fn pass(&mut self, centres: &Vectors, first: usize) -> Result<()> {
+        self.largest = self.largest.max(centres.largest);
         let found = &mut self.found;
-        scan.nearest(&self.rows, |answer| {
+        let taken = centres.pass(self.engine, &self.request, &self.rows, |answer| {
             let rows = found[answer.start..].par_iter_mut().with_min_len(4096);
             rows.zip(&answer.nearest).for_each(|(found, nearest)| {
-                if let Some(new) = Found::of(nearest, first, rounding) {
+                let slack = centres.slack(nearest.tolerance);
+                if let Some(new) = Found::of(nearest, first, slack) {
                     *found = found.joined(new);
                 }
             });
         })?;
-        self.selection.add_pass(scan.exact.selection);
+        self.selection.add_work(taken);
         Ok(())
     }
 
@@ -262,9 +249,7 @@ impl<'a> Centres<'a> {
         if found.slack == f32::INFINITY {
             return (0.0, f64::INFINITY);
         }
-        let near = square - 2.0 * f64::from(found.top);
-        let slack = 2.0 * f64::from(found.slack) + ROUNDING * (square + self.largest);
-        ((near - slack).max(0.0), (near + slack).max(0.0))
+        Side::Nearest.square_within(square, (found.top, found.slack), self.largest)
     }
 
     /// Whether the row may be compared with others.
@@ -367,32 +352,4 @@ impl<'a> Centres<'a> {
             || squared_distance(&a, &b),
         ))
     }
-}
-
-/// ‖x‖² of every row.
-pub(crate) fn squares(request: &Request<'_>) -> Result<Vec<f64>> {
-    let (pool, dim) = (request.pool, request.pool.dim());
-    let zeros = vec![0.0; dim];
-    let mut all = vec![0.0; pool.rows()];
-    let of_piece = |(piece, squares): (usize, &mut [f64])| -> Result<()> {
-        let mut wide = Vec::new();
-        let mut done = 0;
-        while done < squares.len() {
-            let Chunk { values, .. } = pool.chunk(piece * ROWS + done, squares.len() - done)?;
-            wide.resize(values.len(), 0.0);
-            values.widen(&mut wide);
-            vectorised(
-                #[inline(always)]
-                || {
-                    let rows = wide.chunks_exact(dim).zip(&mut squares[done..]);
-                    rows.for_each(|(x, square)| *square = squared_distance(x, &zeros));
-                },
-            );
-            done += values.len() / dim;
-        }
-        Ok(())
-    };
-    let pieces = all.par_chunks_mut(ROWS).enumerate();
-    pieces.map(of_piece).collect::<Result<()>>()?;
-    Ok(all)
 }

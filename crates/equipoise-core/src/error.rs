@@ -66,6 +66,38 @@ pub enum Error {
     /// Constraints that do not fit the request.
     #[error("constraints: {0}")]
     Constraints(String),
+    /// A strategy that reads true labels was given none.
+    #[error("strategy {strategy} reads the true labels of the available rows, and there are none")]
+    TruthMissing {
+        /// The strategy's name.
+        strategy: &'static str,
+    },
+    /// A row without a class, where a strategy needs it.
+    #[error("strategy {strategy} needs the class of row {row}, which has none")]
+    ClassMissing {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// The first such row.
+        row: usize,
+    },
+    /// A class that the head does not have.
+    #[error("row {row} has class {class}, the head has {classes}")]
+    ClassUnknown {
+        /// The row.
+        row: usize,
+        /// Its class.
+        class: u32,
+        /// Classes of the head.
+        classes: usize,
+    },
+    /// A number of clusters that so many rows do not make.
+    #[error("{rows} rows cannot make {clusters} clusters")]
+    Clusters {
+        /// How many clusters were asked for.
+        clusters: usize,
+        /// How many rows are clustered.
+        rows: usize,
+    },
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),

@@ -39,43 +39,48 @@ impl<'a> Exact<'a> {
         self.request.available
     }
 
-    /// Adds a block's rows to the list.
+    /// Adds a block's rows, each to the list of its group.
     pub(crate) fn add_statistics(
         &mut self,
         score: RowScore,
         scorer: &dyn Scorer,
         answer: &Answer,
-        list: &mut List,
+        lists: &mut [List],
+        group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
         let (precision, classes) = (scorer.precision(), self.head.classes());
-        let limit = list.limit();
-        let entries = (answer.statistics.par_iter().enumerate()).filter_map(|(index, row)| {
+        let limits = limits(lists);
+        let entries = (answer.statistics.par_iter().enumerate()).filter_map(|(index, known)| {
             // Not those that are unavailable, or not finite.
-            let (lower, upper) = match row.tolerance >= 0.0 {
-                true => key_interval(score, row, precision, classes),
+            let (lower, upper) = match known.tolerance >= 0.0 {
+                true => key_interval(score, known, precision, classes),
                 false => return None,
             };
-            let (predicted, runner_up, rival) = match row.tolerance >= UNDECIDABLE {
+            let (predicted, runner_up, rival) = match known.tolerance >= UNDECIDABLE {
                 true => (NO_CLASS, NO_CLASS, NO_CLASS),
-                false => (row.predicted, row.runner_up, row.rival),
+                false => (known.predicted, known.runner_up, known.rival),
             };
+            let row = answer.start + index;
+            let limit = limits[group(row)];
             limit.is_none_or(|limit| lower < limit).then_some(Entry {
                 lower,
                 upper,
-                row: answer.start + index,
+                row,
                 predicted,
                 runner_up,
                 rival,
             })
         });
         for entry in entries.collect::<Vec<_>>() {
-            list.push(entry);
+            lists[group(entry.row)].push(entry);
         }
-        list.narrow();
-        match list.is_crowded() {
-            true => self.settle_rows(score, list),
-            false => Ok(()),
+        for list in lists {
+            list.narrow();
+            if list.is_crowded() {
+                self.settle_rows(score, list)?;
+            }
         }
+        Ok(())
     }
 
     /// Settles a list of rows and puts it in order.
@@ -144,13 +149,7 @@ impl<'a> Exact<'a> {
         rows.sort_unstable();
         self.selection.settled += rows.len() as u64;
         let (settler, pool) = (&self.settler, self.request.pool);
-        let limits: Vec<Option<f64>> = lists
-            .iter()
-            .map(|list| match list.keep {
-                0 => Some(f64::NEG_INFINITY),
-                _ => list.limit(),
-            })
-            .collect();
+        let limits = limits(lists);
         let settle = |rows: &[usize]| -> Result<Vec<(usize, Entry)>> {
             let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
             let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
@@ -253,6 +252,15 @@ impl<'a> Exact<'a> {
             }
         }
     }
+}
+
+/// Per list, the key that rows must lie below; `None` while every row is welcome.
+fn limits(lists: &[List]) -> Vec<Option<f64>> {
+    let limit = |list: &List| match list.keep {
+        0 => Some(f64::NEG_INFINITY),
+        _ => list.limit(),
+    };
+    lists.iter().map(limit).collect()
 }
 
 fn entry(start: usize, candidate: &Candidate) -> Entry {

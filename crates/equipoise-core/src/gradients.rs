@@ -6,15 +6,16 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use crate::centres::{DOUBTFUL, Found, Members, NONE, ROUNDING, squares};
+use crate::centres::{DOUBTFUL, Found, Members, NONE};
 use crate::definition::{dot_in_parts, gradient, gradient_distance};
-use crate::engine::{GradientCentres, NearestGradient, Task};
+use crate::engine::{GradientCentres, NearestGradient, Task, UNDECIDABLE};
 use crate::exact_sums::ExactSums;
 use crate::memory::ScanShape;
 use crate::scan::Scan;
 use crate::settle::pool_embedding;
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::vectorised::vectorised;
+use crate::vectors::{ROUNDING, squares};
 use crate::{Engine, Error, Head, Pool, Result, RowSet};
 
 /// Most centres of a pass.
@@ -68,7 +69,7 @@ impl<'a> Gradients<'a> {
             head,
             sums: ExactSums::new(head),
             rows: request.available.clone(),
-            squares: squares(request)?,
+            squares: squares(request.pool)?,
             found: vec![Found::NOTHING; rows],
             upper: vec![f32::INFINITY; rows],
             members: Members::default(),
@@ -140,13 +141,15 @@ impl<'a> Gradients<'a> {
                 let squares = &squares[rows.0.start..];
                 let all = states.zip(rows.1.par_iter().zip(squares));
                 all.for_each(|((found, upper), (new, square))| {
-                    if let Some(next) = Found::of(&new.nearest, first, 0.0) {
+                    let tolerance = new.nearest.tolerance;
+                    let slack = (tolerance < UNDECIDABLE).then_some(tolerance);
+                    if let Some(next) = Found::of(&new.nearest, first, slack) {
                         *found = found.joined(next);
                         *upper = upper.min(bound(*found, new, *square));
                     }
                 });
             })?;
-            self.selection.add_pass(scan.exact.selection);
+            self.selection.add_work(scan.exact.selection);
         }
         Ok(())
     }

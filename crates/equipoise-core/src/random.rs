@@ -20,6 +20,12 @@ pub enum Purpose {
     Badge = 6,
     /// Partitions.
     Partitions = 7,
+    /// Picks that are random within a class.
+    BalancedPicks = 8,
+    /// Which rows are clustered, of too many.
+    Clustering = 9,
+    /// Picks while the labelled set is balanced enough.
+    Balancing = 10,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

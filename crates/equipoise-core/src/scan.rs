@@ -22,6 +22,9 @@ const CANDIDATES: usize = 1 << 20;
 /// Unavailable rows in a row that are worth ending a block for, so that they are not read.
 const GAP_ROWS: usize = 4096;
 
+/// The first rows, in order, each with its key; and whether there may be more.
+pub(crate) type Best = (Vec<(Entry, Pick)>, bool);
+
 /// Passes over one pool with one head: an engine's scorer, and what settles its bounds.
 pub(crate) struct Scan<'a> {
     engine: &'a dyn Engine,
@@ -97,20 +100,40 @@ impl<'a> Scan<'a> {
         score: RowScore,
         available: &RowSet,
         keep: usize,
-    ) -> Result<(Vec<(Entry, Pick)>, bool)> {
-        let mut list = List::new(keep);
+    ) -> Result<Best> {
+        let mut best = self.best_of_groups(score, available, &[keep], |_| 0)?;
+        Ok(best.pop().unwrap_or_default())
+    }
+
+    /// Per group, the same of its `keep[group]` rows; `group` says which group a row is of.
+    pub(crate) fn best_of_groups(
+        &mut self,
+        score: RowScore,
+        available: &RowSet,
+        keep: &[usize],
+        group: impl Fn(usize) -> usize + Sync,
+    ) -> Result<Vec<Best>> {
+        let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
         let exponentials = score != RowScore::Mase;
-        self.blocks(available, |exact, scorer, answer| match answer {
-            None => Ok(Asked::RowStatistics { exponentials }),
-            Some(answer) => {
-                exact.add_statistics(score, scorer, answer, &mut list)?;
-                Ok(Asked::RowStatistics { exponentials })
+        self.blocks(available, |exact, scorer, answer| {
+            if let Some(answer) = answer {
+                exact.add_statistics(score, scorer, answer, &mut lists, &group)?;
             }
+            Ok(Asked::RowStatistics { exponentials })
         })?;
-        let mut picks = self.exact.row_picks(score, &list.entries)?;
-        picks.sort_unstable_by(|(a, _), (b, _)| a.order(b));
-        picks.truncate(keep);
-        Ok((picks, list.is_full()))
+        let entries: Vec<Entry> = lists
+            .iter()
+            .flat_map(|list| &list.entries)
+            .copied()
+            .collect();
+        let mut picks = self.exact.row_picks(score, &entries)?.into_iter();
+        let best = lists.iter().map(|list| {
+            let mut best: Vec<_> = picks.by_ref().take(list.entries.len()).collect();
+            best.sort_unstable_by(|(a, _), (b, _)| a.order(b));
+            best.truncate(list.keep);
+            (best, list.is_full())
+        });
+        Ok(best.collect())
     }
 
     /// Per class, a list of the `keep[class]` rows of `available` with the smallest BASE scores.

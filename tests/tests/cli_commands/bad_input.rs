@@ -203,7 +203,15 @@ fn a_head_of_one_class_is_refused_where_it_is_used() {
         &[("weight", &[1, 3], &[1.0; 3]), ("bias", &[1], &[0.0])],
     );
     let bench = Untouched::new(bench);
-    for strategy in ["base", "mase", "margin", "confidence", "entropy"] {
+    for strategy in [
+        "base",
+        "mase",
+        "margin",
+        "confidence",
+        "entropy",
+        "margin-clustering",
+        "balancing",
+    ] {
         let arguments = format!("--head one.safetensors --strategy {strategy} --budget 3");
         bench.select_fails(
             &arguments,

@@ -10,4 +10,5 @@ mod embed;
 mod machine;
 mod select;
 mod shards;
+mod strategies;
 mod support;

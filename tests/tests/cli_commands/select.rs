@@ -33,7 +33,7 @@ fn picks_have_the_agreed_columns_first_and_ranks_from_1() {
 }
 
 /// Those that need nothing but a pool and a head.
-const STRATEGIES: [&str; 10] = [
+const STRATEGIES: [&str; 11] = [
     "base",
     "mase",
     "margin",
@@ -43,6 +43,7 @@ const STRATEGIES: [&str; 10] = [
     "badge",
     "partitioned-coreset",
     "partitioned-badge",
+    "margin-clustering",
     "random",
 ];
 

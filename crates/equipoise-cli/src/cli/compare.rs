@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::machine::MachineArgs;
 use super::question::QuestionArgs;
+use super::strategy_options::StrategyOptions;
 use crate::commands::compare::Job;
 use crate::commands::machine::Resident;
 use crate::failure::{Failure, Result};
@@ -19,14 +20,13 @@ Examples:
   equipoise compare --embeddings pool.emb --head head.safetensors --strategy base,random \\
       --budget 1000 --labels all.csv --json
 
-Nothing is picked for good: no picks are written.")]
+Nothing is picked for good: no picks are written. With --labels the picks' balance over true classes is
+shown, too; only oracles read them to pick.")]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
     question: QuestionArgs,
-    /// True labels of the pool, to see how even the picks are over true classes: CSV with `id` or
-    /// `row`, and `label`. No strategy but an oracle sees them
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    options: StrategyOptions,
     /// Also draw the numbers, as an SVG picture
     #[arg(long, value_name = "FILE.svg")]
     figure: Option<PathBuf>,
@@ -56,7 +56,7 @@ impl CompareArgs {
         }
         Ok(Job {
             questions,
-            labels: self.labels,
+            options: self.options.options(),
             figure: self.figure,
             seed: self.seed,
             machine: self.machine.meant(Resident::Auto),

@@ -13,6 +13,7 @@ mod merge;
 mod question;
 mod scan;
 mod select;
+mod strategy_options;
 
 use std::path::PathBuf;
 

@@ -16,7 +16,8 @@ pub(crate) struct QuestionArgs {
     /// The pool: an embedding store, a .safetensors with a tensor `embeddings`, or a .npy
     #[arg(long, value_name = "POOL")]
     embeddings: PathBuf,
-    /// The head (safetensors with `weight` and `bias`); needed by every strategy but random.
+    /// The head (safetensors with `weight` and `bias`); needed by every strategy but coreset,
+    /// random and balanced-random.
     /// Repeatable in `select`: one selection for each head
     #[arg(long, value_name = "HEAD")]
     head: Vec<PathBuf>,

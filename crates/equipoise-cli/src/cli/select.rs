@@ -7,6 +7,7 @@ use equipoise::pool::PickFormat;
 
 use super::machine::MachineArgs;
 use super::question::QuestionArgs;
+use super::strategy_options::StrategyOptions;
 use crate::commands::machine::Resident;
 use crate::commands::select::{Batch, Job};
 use crate::failure::{Failure, Result};
@@ -28,7 +29,13 @@ Examples:
   equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
       --strategy base --budget 1000 --quotas balance --class-order rarest-first \\
       --min-distance 0.5 --metadata sites.csv --group-cap site=50 --out picks.csv \\
-      --explain cats/017.jpg")]
+      --explain cats/017.jpg
+  equipoise select --embeddings pool.emb --head head.safetensors --strategy margin-clustering \\
+      --clusters 50 --linkage average --budget 1000 --out picks.csv
+  equipoise select --embeddings pool.emb --head head.safetensors --labelled labels.csv \\
+      --strategy balancing --balancing-majority farthest --budget 200 --out picks.csv
+  equipoise select --embeddings pool.emb --strategy balanced-random --labels all-labels.csv \\
+      --budget 200 --out baseline.csv")]
 pub(crate) struct SelectArgs {
     #[command(flatten)]
     question: QuestionArgs,
@@ -54,6 +61,9 @@ pub(crate) struct SelectArgs {
     /// and it fits), always, never
     #[arg(long, value_enum, default_value_t = ResidentArg::Auto)]
     resident: ResidentArg,
+    // Last: its heading holds for what follows.
+    #[command(flatten)]
+    strategy_options: StrategyOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -87,7 +97,10 @@ impl SelectArgs {
     /// Wrong usage: a strategy that is not there, a head that is missing.
     pub(crate) fn meant(self) -> Result<Batch> {
         let mut jobs: Vec<Job> = Vec::new();
-        for question in self.question.meant()? {
+        let questions = self.question.meant()?;
+        let strategies = questions.iter().map(|question| question.strategy);
+        let options = self.strategy_options.meant(strategies)?;
+        for question in questions {
             let named = |path: &PathBuf| self.question.named(path, &question);
             let job = Job {
                 out: named(&self.out),
@@ -95,6 +108,7 @@ impl SelectArgs {
                 seed: self.seed,
                 explain: self.explain.clone(),
                 format: self.format.meant(),
+                options: options.clone(),
                 question,
             };
             if jobs.iter().any(|other| other.out == job.out) {

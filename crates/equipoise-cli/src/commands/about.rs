@@ -18,6 +18,8 @@ struct About {
     summary: &'static str,
     source: &'static str,
     needs_head: bool,
+    /// Whether it reads true labels: a baseline.
+    oracle: bool,
 }
 
 /// Lists the strategies.
@@ -32,13 +34,18 @@ pub(crate) fn strategies(console: Console) -> Result<()> {
             summary: strategy.summary(),
             source: strategy.source(),
             needs_head: strategy.needs_head(),
+            oracle: strategy.is_oracle(),
         })
         .collect();
     console.report(&serde_json::json!({ "strategies": list }), |_| {
         let width = list.iter().map(|about| about.name.len()).max().unwrap_or(0);
         let lines = list.iter().map(|about| {
+            let oracle = match about.oracle {
+                true => " (an oracle: reads true labels)",
+                false => "",
+            };
             format!(
-                "{:<width$}  {} [{}]\n",
+                "{:<width$}  {}{oracle} [{}]\n",
                 about.name, about.summary, about.source
             )
         });

@@ -9,9 +9,10 @@ use equipoise::pool::{self, OutputFile};
 use equipoise::report::{Balance, Bars, Table, bars_svg};
 use serde::Serialize;
 
+use super::input::Input;
 use super::machine::{Machine, Scans};
 use super::question::{Files, Question};
-use super::select::need;
+use super::strategy_options::Options;
 use crate::allocator;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
@@ -21,7 +22,8 @@ use crate::failure::{Failure, Result};
 pub(crate) struct Job {
     /// One for each strategy, alike otherwise.
     pub questions: Vec<Question>,
-    pub labels: Option<PathBuf>,
+    /// With the true labels that say how even picks are.
+    pub options: Options,
     pub figure: Option<PathBuf>,
     pub seed: u64,
     pub machine: Machine,
@@ -45,6 +47,8 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Line {
     strategy: &'static str,
+    /// Whether it read true labels.
+    oracle: bool,
     picked: usize,
     /// By the head's classes; none without a head.
     predicted: Option<Evenness>,
@@ -103,29 +107,27 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
         pool::check_output(figure, first.force)?;
     }
     let pool = first.open(console)?;
-    let files = job
-        .questions
-        .iter()
-        .map(|question| question.read(&pool, console));
-    let files = files.collect::<Result<Vec<_>>>()?;
-    let truth = truth(job, &files[0])?;
-    let needs = job.questions.iter().zip(&files);
-    let needs = needs.map(|(question, files)| need(question, files));
-    let needs = needs.collect::<Result<Vec<_>>>()?;
+    let of = (&job.options, job.seed);
+    let inputs = job.questions.iter();
+    let inputs = inputs.map(|question| Input::read(question, of, &pool, console));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let files = &inputs[0].files;
+    let truth = truth(job, files)?;
+    let needs = inputs.iter().map(Input::need).collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
         needs: &needs,
     };
     job.machine.with_engine(wish, scans, console, |engine, _| {
-        let all = job.questions.iter().zip(&files);
-        let lines = all
-            .map(|(question, files)| line(job, question, files, truth.as_ref(), engine, console));
+        let lines = inputs
+            .iter()
+            .map(|input| line(input, truth.as_ref(), engine, console));
         let strategies = lines.collect::<Result<Vec<_>>>()?;
         let report = Report {
             device: engine.name().to_owned(),
             rows: pool.rows(),
-            available: files[0].available.len(),
-            labelled: files[0].labelled.len(),
+            available: files.available.len(),
+            labelled: files.labelled.len(),
             budget: first.budget,
             seed: job.seed,
             overlap: overlap(&strategies),
@@ -140,7 +142,7 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
 }
 
 fn truth(job: &Job, files: &Files<'_>) -> Result<Option<Truth>> {
-    let Some(path) = &job.labels else {
+    let Some(path) = &job.options.labels else {
         return Ok(None);
     };
     let names = files.head.as_ref().and_then(|head| head.classes.as_deref());
@@ -156,13 +158,12 @@ fn truth(job: &Job, files: &Files<'_>) -> Result<Option<Truth>> {
 }
 
 fn line(
-    job: &Job,
-    question: &Question,
-    files: &Files<'_>,
+    input: &Input<'_>,
     truth: Option<&Truth>,
     engine: &dyn Engine,
     console: Console,
 ) -> Result<Line> {
+    let (question, files) = (input.question, &input.files);
     let strategy = question.strategy;
     let bar = console.bar(files.pool.rows() as u64, strategy.name());
     let before = allocator::restart();
@@ -170,9 +171,8 @@ fn line(
     let selection = strategy.select(
         engine,
         &Request {
-            seed: job.seed,
             progress: &|rows| bar.inc(rows),
-            ..files.request(question)
+            ..input.request()
         },
     );
     let seconds = started.elapsed().as_secs_f64();
@@ -207,6 +207,7 @@ fn line(
     };
     Ok(Line {
         strategy: strategy.name(),
+        oracle: selection.oracle,
         picked: rows.len(),
         predicted,
         labelled: truth.map(of_rows),
@@ -247,7 +248,8 @@ fn text(report: &Report) -> String {
         None => ["-".to_owned(), "-".to_owned()],
     };
     for line in &report.strategies {
-        let mut cells = vec![line.strategy.to_owned(), grouped(line.picked)];
+        let oracle = if line.oracle { " (oracle)" } else { "" };
+        let mut cells = vec![format!("{}{oracle}", line.strategy), grouped(line.picked)];
         cells.extend(evenness(&line.predicted));
         if labelled {
             cells.extend(evenness(&line.labelled));

@@ -11,6 +11,7 @@ use equipoise::report::Balance;
 
 use super::constraints::Wanted;
 use super::question::{Question, Quotas};
+use super::strategy_options::Options;
 use super::{embed, fit, select};
 use crate::console::{Console, grouped};
 use crate::demo::evaluate::Accuracy;
@@ -237,6 +238,7 @@ fn select_job(
             force: false,
         },
         out,
+        options: Options::default(),
         seed: tour.seed,
         report: None,
         format: PickFormat::Csv,

@@ -130,7 +130,9 @@ impl Question {
     pub(crate) fn name_row(&self, error: equipoise::core::Error, pool: &EmbeddingPool) -> Failure {
         use equipoise::core::Error;
         let image = match &error {
-            Error::NonFiniteRow { row } if !pool.ids().are_rows() => {
+            Error::NonFiniteRow { row } | Error::ClassMissing { row, .. }
+                if !pool.ids().are_rows() =>
+            {
                 Some(pool.ids().id(*row).into_owned())
             }
             _ => None,

@@ -14,7 +14,7 @@ use crate::failure::Result;
 /// Picks that are shown of each class.
 const SHOWN: usize = 24;
 
-/// Writes the page.
+/// Writes the page about some picks, given the class names and the pool.
 ///
 /// # Errors
 /// Where the file cannot be written. Images that cannot be read are left blank and counted.
@@ -22,16 +22,10 @@ pub(crate) fn write(
     path: &Path,
     force: bool,
     report: &Report,
-    picks: &[Pick],
-    pool: &EmbeddingPool,
+    (picks, names, pool): (&[Pick], &[String], &EmbeddingPool),
     console: Console,
 ) -> Result<()> {
-    let names: Vec<&str> = report
-        .predicted
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let (groups, missing) = groups(picks, pool, &names);
+    let (groups, missing) = groups(picks, pool, names);
     if missing > 0 {
         console.warn(format!(
             "{}: {missing} images could not be read",
@@ -39,13 +33,25 @@ pub(crate) fn write(
         ));
     }
     let page = Page {
-        title: format!("{} picks by {}", grouped(report.picked), report.strategy),
+        title: title(report),
         facts: facts(report),
         predicted: report.predicted.clone(),
         groups,
     };
     pool::OutputFile::write_all_to(path, force, page.html().as_bytes())?;
     Ok(())
+}
+
+fn title(report: &Report) -> String {
+    let oracle = match report.oracle {
+        true => ", an oracle that read true labels",
+        false => "",
+    };
+    format!(
+        "{} picks by {}{oracle}",
+        grouped(report.picked),
+        report.strategy
+    )
 }
 
 fn facts(report: &Report) -> Vec<(String, String)> {
@@ -68,13 +74,13 @@ fn facts(report: &Report) -> Vec<(String, String)> {
 
 /// The picks by the class whose quota they fill, else by predicted class, else all together; and
 /// how many of the images shown could not be read.
-fn groups(picks: &[Pick], pool: &EmbeddingPool, names: &[&str]) -> (Vec<Group>, usize) {
+fn groups(picks: &[Pick], pool: &EmbeddingPool, names: &[String]) -> (Vec<Group>, usize) {
     let mut by_class: BTreeMap<Option<u32>, Vec<(usize, &Pick)>> = BTreeMap::new();
     for (rank, pick) in (1..).zip(picks) {
         let class = pick.class.or(pick.predicted);
         by_class.entry(class).or_default().push((rank, pick));
     }
-    let name = |class: u32| names.get(class as usize).copied().unwrap_or("?");
+    let name = |class: u32| names.get(class as usize).map_or("?", String::as_str);
     let (mut lookup, mut missing) = (ImageLookup::new(), 0);
     let groups = by_class
         .into_iter()

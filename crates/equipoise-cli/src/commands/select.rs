@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use super::constraints::Short;
 use super::explain::{self, Explained};
-use super::machine::{Machine, Need, Plan, Scans};
+use super::input::Input;
+use super::machine::{Machine, Plan, Scans};
 use super::question::{Files, Question};
+use super::strategy_options::Options;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::Result;
@@ -20,6 +22,7 @@ use crate::failure::Result;
 #[derive(Clone)]
 pub(crate) struct Job {
     pub question: Question,
+    pub options: Options,
     pub out: PathBuf,
     pub seed: u64,
     /// Rows to explain, by id or number.
@@ -40,6 +43,8 @@ pub(crate) struct Batch {
 pub(crate) struct Report {
     pub out: PathBuf,
     pub strategy: &'static str,
+    /// Whether true labels of available rows were read: then the picks are a baseline's.
+    pub oracle: bool,
     pub device: String,
     pub rows: usize,
     pub available: usize,
@@ -80,14 +85,12 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
         check(job)?;
     }
     let pool = first.question.open(console)?;
-    let files = batch
+    let inputs = batch
         .jobs
         .iter()
-        .map(|job| job.question.read(&pool, console));
-    let files = files.collect::<Result<Vec<_>>>()?;
-    let needs = batch.jobs.iter().zip(&files);
-    let needs = needs.map(|(job, files)| need(&job.question, files));
-    let needs = needs.collect::<Result<Vec<_>>>()?;
+        .map(|job| Input::read(&job.question, (&job.options, job.seed), &pool, console));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let needs = inputs.iter().map(Input::need).collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
         needs: &needs,
@@ -95,10 +98,10 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
     batch
         .machine
         .with_engine(wish, scans, console, |engine, plan| {
-            for (job, files) in batch.jobs.iter().zip(&files) {
+            for (job, input) in batch.jobs.iter().zip(&inputs) {
                 let report = Report {
                     memory: plan.cloned(),
-                    ..answer(job, files, engine, console)?
+                    ..answer(job, input, engine, console)?
                 };
                 console.note(summary(&report));
                 if console.json {
@@ -118,16 +121,6 @@ fn check(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// What a selection takes beside the engine, and the shape that an engine plans for; none where there is no
-/// scan.
-pub(super) fn need(question: &Question, files: &Files<'_>) -> Result<Option<Need>> {
-    let (strategy, request) = (question.strategy, files.request(question));
-    let named = |error| question.name_row(error, files.pool);
-    let bytes = strategy.memory(&request).map_err(named)?;
-    let shape = strategy.scan_shape(&request).map_err(named)?;
-    Ok(shape.map(|shape| Need { shape, bytes }))
-}
-
 /// Selects and writes the picks.
 ///
 /// # Errors
@@ -135,22 +128,21 @@ pub(super) fn need(question: &Question, files: &Files<'_>) -> Result<Option<Need
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
     let pool = job.question.open(console)?;
-    let files = job.question.read(&pool, console)?;
-    answer(job, &files, engine, console)
+    let input = Input::read(&job.question, (&job.options, job.seed), &pool, console)?;
+    answer(job, &input, engine, console)
 }
 
 /// Selects, writes the picks and whatever else the job wants.
-fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
+fn answer(job: &Job, input: &Input<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
     let started = Instant::now();
-    let question = &job.question;
+    let (question, files) = (input.question, &input.files);
     let explained = explain::rows(&job.explain, files.pool.ids())?;
     let bar = console.bar(files.pool.rows() as u64, "selecting");
     let selection = question.strategy.select(
         engine,
         &Request {
-            seed: job.seed,
             progress: &|rows| bar.inc(rows),
-            ..files.request(question)
+            ..input.request()
         },
     );
     bar.finish_and_clear();
@@ -162,7 +154,10 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     for why in &selection.fallbacks {
         console.warn(format!("{why}: went on with another device"));
     }
-    let names = files.class_names();
+    let names = match &input.truth {
+        Some(truth) => truth.classes.clone(),
+        None => files.class_names(),
+    };
     let ids = files.pool.ids();
     let picks = &selection.picks;
     pool::write_picks(&job.out, question.force, job.format, picks, ids, &names)?;
@@ -170,16 +165,17 @@ fn answer(job: &Job, files: &Files<'_>, engine: &dyn Engine, console: Console) -
     for short in &selection.shortfalls {
         console.warn(Short::of(short, &names).line());
     }
-    let request = files.request(question);
     let named = (ids, &names[..]);
+    let request = input.request();
     let explained = explain::run(&explained, question.strategy, &request, &selection, named)?;
     for row in &explained {
         console.note(row.text());
     }
-    let mut summed = report(job, engine, files, &selection, names, times);
+    let mut summed = report(job, engine, files, &selection, times);
     summed.explained = explained;
     if let Some(page) = &job.report {
-        super::report::write(page, question.force, &summed, picks, files.pool, console)?;
+        let of = (picks.as_slice(), &names[..], files.pool);
+        super::report::write(page, question.force, &summed, of, console)?;
     }
     Ok(summed)
 }
@@ -189,19 +185,20 @@ fn report(
     engine: &dyn Engine,
     files: &Files<'_>,
     selection: &Selection,
-    names: Vec<String>,
     (scan_seconds, started): (f64, Instant),
 ) -> Report {
     let predicted = selection
         .picks
         .iter()
         .filter_map(|pick: &Pick| pick.predicted);
+    let names = files.class_names();
     let balance = Balance::of_rows(predicted, names.len());
     let short = selection.shortfalls.iter();
     let shortfalls = short.map(|short| Short::of(short, &names)).collect();
     Report {
         out: job.out.clone(),
         strategy: job.question.strategy.name(),
+        oracle: selection.oracle,
         device: engine.name().to_owned(),
         rows: files.pool.rows(),
         available: files.available.len(),
@@ -239,11 +236,15 @@ fn summary(report: &Report) -> String {
         text += &format!("{table}\n");
     }
     text += &format!(
-        "picked {} of {} available rows ({} in the pool) by {} on {} in {:.2} s\n",
+        "picked {} of {} available rows ({} in the pool) by {}{} on {} in {:.2} s\n",
         grouped(report.picked),
         grouped(report.available),
         grouped(report.rows),
         report.strategy,
+        match report.oracle {
+            true => ", an oracle that read true labels,",
+            false => "",
+        },
         report.device,
         report.seconds,
     );

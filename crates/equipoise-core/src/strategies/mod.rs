@@ -1,9 +1,12 @@
 //! The strategies: rules that turn pool, head and labelled rows into picks.
 
 mod badge;
+mod balanced_random;
+mod balancing;
 mod base;
 mod constrained;
 mod coreset;
+mod margin_clustering;
 mod partitioned;
 mod per_row;
 mod random;
@@ -11,8 +14,11 @@ mod serve;
 mod shards;
 
 pub use badge::Badge;
+pub use balanced_random::BalancedRandom;
+pub use balancing::{Balancing, BalancingOptions, Majority, PickLabels};
 pub use base::Base;
 pub use coreset::{Coreset, KCenter};
+pub use margin_clustering::{MOST_CLUSTERED, MarginClustering};
 pub use partitioned::{PARTITIONED_BADGE, PARTITIONED_CORESET, Partition, Partitioned, partitions};
 pub use per_row::{Confidence, Entropy, Margin, Mase};
 pub use random::Random;
@@ -21,6 +27,7 @@ pub use shards::{
     Deeper, Listed, Ranking, ShardList, ShardScan, merge, scan_shard, shard_memory, shard_rows,
 };
 
+use crate::clustering::ClusterOptions;
 use crate::constraints::{Constraints, Shortfall};
 use crate::engine::Task;
 use crate::memory::ScanShape;
@@ -49,6 +56,9 @@ pub struct Request<'a> {
     pub available: &'a RowSet,
     /// Rows that have a label already.
     pub labelled: &'a [LabelledRow],
+    /// Per row of the pool its true class, where it is known. Only oracles read it: baselines that no one can run
+    /// on rows without labels.
+    pub truth: Option<&'a [Option<u32>]>,
     /// How many rows to pick; more than are available means all of them.
     pub budget: usize,
     /// Per class, how many rows it may claim; `None` for the uniform quota.
@@ -63,6 +73,10 @@ pub struct Request<'a> {
     pub partitions: usize,
     /// Whether BADGE leaves labelled rows aside and begins with a random one.
     pub fresh_start: bool,
+    /// How margin-clustering clusters.
+    pub clustering: ClusterOptions,
+    /// How balancing deviates from its paper.
+    pub balancing: BalancingOptions,
     /// Makes every random choice reproducible.
     pub seed: u64,
     /// The round, from 0: another stream of random numbers.
@@ -81,6 +95,7 @@ impl<'a> Request<'a> {
             head: None,
             available,
             labelled: &[],
+            truth: None,
             budget,
             quotas: None,
             constraints: Constraints::default(),
@@ -88,6 +103,8 @@ impl<'a> Request<'a> {
             start: Start::Auto,
             partitions: 10,
             fresh_start: false,
+            clustering: ClusterOptions::default(),
+            balancing: BalancingOptions::default(),
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
@@ -151,16 +168,25 @@ pub struct Selection {
     pub fallbacks: Vec<String>,
     /// Classes that did not fill their quota.
     pub shortfalls: Vec<Shortfall>,
+    /// Whether true labels of available rows were read: then the picks are a baseline's.
+    pub oracle: bool,
     /// What a user should know of how it was done.
     pub notices: Vec<String>,
 }
 
 impl Selection {
-    /// Counts what another pass over the pool took.
-    pub(crate) fn add_pass(&mut self, pass: Selection) {
-        self.retries += pass.retries;
-        self.fallbacks.extend(pass.fallbacks);
-        self.nonfinite.extend(pass.nonfinite);
+    /// Adds what another part of the work took; not its picks.
+    pub(crate) fn add_work(&mut self, part: Selection) {
+        self.settled += part.settled;
+        self.retries += part.retries;
+        self.refills += part.refills;
+        for why in part.fallbacks {
+            // Every pass may find the same device lost.
+            if !self.fallbacks.contains(&why) {
+                self.fallbacks.push(why);
+            }
+        }
+        self.nonfinite.extend(part.nonfinite);
         self.nonfinite.sort_unstable();
         self.nonfinite.dedup();
     }
@@ -182,6 +208,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it heeds [`Request::constraints`].
     fn heeds_constraints(&self) -> bool {
+        false
+    }
+
+    /// Whether it reads true labels of rows that nobody has labelled yet: a baseline, not a way to pick.
+    fn is_oracle(&self) -> bool {
         false
     }
 
@@ -231,7 +262,10 @@ pub fn all() -> &'static [&'static dyn Strategy] {
         &Badge,
         &PARTITIONED_CORESET,
         &PARTITIONED_BADGE,
+        &MarginClustering,
+        &Balancing,
         &Random,
+        &BalancedRandom,
     ]
 }
 

@@ -126,13 +126,12 @@ impl Strategy for Partitioned {
             };
             let found = self.within.select(engine, &request)?;
             all.picks.extend(&found.picks);
-            all.settled += found.settled;
             for notice in &found.notices {
                 if !all.notices.contains(notice) {
                     all.notices.push(notice.clone());
                 }
             }
-            all.add_pass(found);
+            all.add_work(found);
         }
         Ok(all)
     }
