@@ -13,6 +13,9 @@ use crate::{Engine, Head, Pick, Result};
 /// How many times as many float64 products as an engine's take as long.
 const SLOWER: usize = 16;
 
+/// Fewer float64 products than this are not worth a pass.
+const WORTH_A_PASS: usize = 1 << 24;
+
 /// Most picks between passes.
 const MOST_WAITING: usize = 512;
 
@@ -118,7 +121,7 @@ impl Weighed<'_> {
         let (classes, dim) = (self.head.classes(), self.head.dim());
         let waiting = self.gradients.waiting();
         let pass = self.gradients.rows.len() * (classes * dim + waiting * (classes + dim));
-        waiting >= MOST_WAITING || self.products > pass / SLOWER
+        waiting >= MOST_WAITING || self.products > (pass / SLOWER).max(WORTH_A_PASS)
     }
 }
 

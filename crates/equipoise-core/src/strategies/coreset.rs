@@ -19,6 +19,10 @@ const ONE_OF: usize = 16;
 const FEWEST: usize = 256;
 const MOST: usize = 1 << 15;
 
+/// Rows whose distances are brought up to date at a time, and products that are worth a thread.
+const TOGETHER: usize = 64;
+const LEAST_PRODUCTS: usize = 1 << 16;
+
 /// Sener and Savarese, *Active Learning for Convolutional Neural Networks: A Core-Set Approach*, ICLR 2018.
 pub struct Coreset;
 
@@ -161,31 +165,35 @@ impl<'a> KCenter<'a> {
             })
         });
         let mut heap: BinaryHeap<Candidate> = settled.collect::<Result<_>>()?;
-        while let Some(mut best) = heap.pop() {
+        while let Some(best) = heap.pop() {
             // Distances only shrink: whatever it comes to, it is not beyond the others.
             if best.far.square <= rest {
                 return Ok(best.far.square);
             }
-            for pick in &picks[best.seen..] {
-                if best.far.square > 0.0 {
-                    let square = centres.distance(best.far.row, pick.row)?;
-                    best.far.square = best.far.square.min(square);
+            if best.seen == picks.len() {
+                picks.push(Pick {
+                    score: Some(best.far.square),
+                    ..Pick::of_row(best.far.row)
+                });
+                if picks.len() == count {
+                    break;
                 }
+                continue;
             }
-            best.seen = picks.len();
-            let still_best = heap.peek().is_none_or(|next| best > *next);
-            match still_best && best.far.square > rest {
-                false => heap.push(best),
-                true => {
-                    picks.push(Pick {
-                        score: Some(best.far.square),
-                        ..Pick::of_row(best.far.row)
-                    });
-                    if picks.len() == count {
-                        break;
-                    }
-                }
+            // Those that come next are likely to be asked for, too.
+            let mut stale = vec![best];
+            while stale.len() < TOGETHER
+                && let Some(next) = heap.peek()
+                && next.seen < picks.len()
+            {
+                stale.extend(heap.pop());
             }
+            let products = centres.request.pool.dim() * (picks.len() - best.seen);
+            stale
+                .par_iter_mut()
+                .with_min_len((LEAST_PRODUCTS / products).max(1))
+                .try_for_each(|candidate| candidate.look_at(centres, picks))?;
+            heap.extend(stale);
         }
         Ok(f64::NEG_INFINITY)
     }
@@ -197,6 +205,20 @@ struct Candidate {
     far: Far,
     /// How many of the picks its distance counts.
     seen: usize,
+}
+
+impl Candidate {
+    /// Counts all of `picks`.
+    fn look_at(&mut self, centres: &Centres<'_>, picks: &[Pick]) -> Result<()> {
+        for pick in &picks[self.seen..] {
+            if self.far.square > 0.0 {
+                let square = centres.distance(self.far.row, pick.row)?;
+                self.far.square = self.far.square.min(square);
+            }
+        }
+        self.seen = picks.len();
+        Ok(())
+    }
 }
 
 impl Eq for Candidate {}
