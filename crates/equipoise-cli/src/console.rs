@@ -47,13 +47,13 @@ impl Console {
     /// A line of summary on stderr.
     pub(crate) fn note(self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            say(text.as_ref());
         }
     }
 
     /// A line on stderr that `--quiet` does not hide.
     pub(crate) fn warn(self, text: impl AsRef<str>) {
-        eprintln!("warning: {}", text.as_ref());
+        say(&format!("warning: {}", text.as_ref()));
     }
 
     /// Prints `report`: as JSON if asked for, else by `text`.
@@ -71,6 +71,11 @@ impl Console {
             print(&text(report))
         }
     }
+}
+
+/// Writes a line to stderr. If nobody reads it, nothing is lost.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Writes to stdout. A reader that has gone away, as in `| head`, is no failure.
