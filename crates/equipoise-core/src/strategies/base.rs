@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::constrained;
 use super::serve::{Serving, Source, depths, serve};
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
@@ -41,9 +42,15 @@ impl Strategy for Base {
         let head = request.head_for(self.name())?;
         let serving = Serving::of_classes(request, head)?;
         let rows = request.available.len();
-        let keep = fitting(serving.depths(rows), rows);
+        let (keep, others) = match request.constraints.any() {
+            true => (
+                constrained::depths(&serving, rows),
+                constrained::bytes(request),
+            ),
+            false => (fitting(serving.depths(rows), rows), 0),
+        };
         let lists: u64 = keep.into_iter().map(List::bytes).sum();
-        Ok(lists + ExactSums::bytes(head))
+        Ok(lists + others + ExactSums::bytes(head))
     }
 
     fn ranking(&self) -> Option<Ranking> {
@@ -53,7 +60,7 @@ impl Strategy for Base {
     fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
         let head = request.head_for(self.name())?;
         if request.constraints.any() {
-            return super::constrained::select(engine, request, head);
+            return constrained::select(engine, request, head);
         }
         let serving = Serving::of_classes(request, head)?;
         let mut scan = Scan::new(engine, request, head)?;

@@ -30,12 +30,7 @@ pub(super) fn select(engine: &dyn Engine, request: &Request<'_>, head: &Head) ->
     let serving = Serving::of_classes(request, head)?;
     let allowed = Allowed::new(engine, request)?;
     let mut scan = Scan::new(engine, request, head)?;
-    let rows = request.available.len();
-    let keep: Vec<usize> = serving
-        .quotas
-        .iter()
-        .map(|quota| depth(*quota, 0, rows))
-        .collect();
+    let keep = depths(&serving, request.available.len());
     let mut walk = Walk {
         budget: serving.budget as f64,
         least_cost: request.constraints.least_cost(request.available),
@@ -67,6 +62,20 @@ pub(super) fn select(engine: &dyn Engine, request: &Request<'_>, head: &Head) ->
         shortfalls,
         ..selection
     })
+}
+
+/// How many rows each class's list keeps at first.
+pub(super) fn depths(serving: &Serving, rows: usize) -> Vec<usize> {
+    let depths = serving.quotas.iter().map(|quota| depth(*quota, 0, rows));
+    depths.collect()
+}
+
+/// What `request`'s constraints take of host memory beside the lists, in bytes.
+pub(super) fn bytes(request: &Request<'_>) -> u64 {
+    match request.constraints.min_distance {
+        Some(_) => Centres::bytes(request.pool.rows(), request.pool.dim()),
+        None => 0,
+    }
 }
 
 /// How many rows a class's list keeps, after so many refills.
