@@ -30,6 +30,7 @@ WAYS = {
     "badge": ["--strategy", "badge"],
     "balancing": ["--strategy", "balancing"],
     "base": ["--strategy", "base"],
+    "mase": ["--strategy", "mase"],
     "base, balanced": ["--strategy", "base", "--quotas", "balance", "--class-order", "rarest-first"],
 }
 
@@ -70,8 +71,8 @@ def evenness(labels: np.ndarray, classes: int) -> float:
     return float(-(share * np.log(share)).sum() / np.log(classes))
 
 
-def run(options: argparse.Namespace, factor: float, seed: int, folder: Path) -> list[dict]:
-    """One pool and seed: every way from the same first rows."""
+def run(options: argparse.Namespace, factor: float, seed: int, ways: list[str], folder: Path) -> list[dict]:
+    """One pool and seed: every one of `ways` from the same first rows."""
     rows, labels = store(options.pool)
     test, truth = store(options.test)
     kept = long_tail(labels, factor, seed)
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace, factor: float, seed: int, folder: Path) -> 
     first = np.random.default_rng([seed, 8]).permutation(len(rows))[: options.first]
     (folder / "classes.txt").write_text("".join(f"{c}\n" for c in range(classes)))
     done = []
-    for name, told in WAYS.items():
+    for name in ways:
         labelled = first.tolist()
         for round_ in range(options.rounds + 1):
             listed, head = folder / "labels.csv", folder / "head.safetensors"
@@ -93,7 +94,7 @@ def run(options: argparse.Namespace, factor: float, seed: int, folder: Path) -> 
                 break
             picks = folder / "picks.csv"
             call(options.binary, "select", "--embeddings", str(pool), "--head", str(head), "--labelled", str(listed),
-                 "--budget", str(options.budget), "--seed", str(seed), "--device", "cpu", *told,
+                 "--budget", str(options.budget), "--seed", str(seed), "--device", "cpu", *WAYS[name],
                  "--out", str(picks), "--force", "--quiet")  # fmt: skip
             with open(picks, newline="") as file:
                 labelled += [int(pick["row"]) for pick in csv.DictReader(file)]
@@ -117,13 +118,17 @@ def main() -> None:
     it.add_argument("--budget", type=int, default=200, help="rows a round (default: 200)")
     it.add_argument("--rounds", type=int, default=7, help="default: 7")
     it.add_argument("--binary", type=Path, default=BINARY, help="default: %(default)s")
-    it.add_argument("--json", type=Path, help="write every run there")
+    it.add_argument("--json", type=Path, help="write every run there; those it holds are not run again")
     options = it.parse_args()
-    done = []
+    done = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+    ran = {(each["way"], each["imbalance"], each["seed"]) for each in done}
     for factor in map(float, options.imbalance.split(",")):
         for seed in range(options.seeds):
+            ways = [name for name in WAYS if (name, factor, seed) not in ran]
+            if not ways:
+                continue
             with tempfile.TemporaryDirectory(prefix="rounds-") as folder:
-                done += run(options, factor, seed, Path(folder))
+                done += run(options, factor, seed, ways, Path(folder))
             if options.json:
                 options.json.write_text(json.dumps(done, indent=1) + "\n")
     labels = options.first + options.rounds * options.budget
@@ -131,7 +136,7 @@ def main() -> None:
     print(f"{'imbalance':>9}  {'way':<16} {'accuracy':>14}  {'balance':>7}")
     for factor in map(float, options.imbalance.split(",")):
         for name in WAYS:
-            of = [each for each in done if each["way"] == name and each["imbalance"] == factor]
+            of = [each for each in done if (each["way"], each["imbalance"]) == (name, factor) and each["seed"] < options.seeds]
             accuracy = np.array([each["accuracy"] for each in of]) * 100
             error = accuracy.std(ddof=1) / len(of) ** 0.5 if len(of) > 1 else float("nan")
             balance = np.mean([each["balance"] for each in of])
