@@ -1,6 +1,6 @@
 //! Images, decoding, checkpoint and backbone together reach the accuracy that PyTorch measures.
 
-use equipoise_burn::{Backbone, ModelDevice};
+use equipoise_burn::{Backbone, LoadOptions, ModelDevice};
 use equipoise_core::definition;
 use equipoise_pool::{Preprocess, Source};
 use equipoise_tests::fixtures::shared;
@@ -21,7 +21,13 @@ const BATCH: usize = 1000;
 #[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
 fn resnet20_reaches_its_accuracy_on_cifar10() {
     let weights = shared().join("weights/resnet20-cifar10-supervised.th");
-    let (backbone, _) = Backbone::load("resnet20", &weights, &ModelDevice::cpu()).unwrap();
+    let (backbone, _) = Backbone::load(
+        "resnet20",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap();
     let head = backbone.head().expect("the checkpoint has a classifier");
     let images = shared().join("data/cifar10/test.tar");
     let source = Source::open(&images.to_string_lossy()).unwrap();

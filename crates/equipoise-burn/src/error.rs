@@ -2,13 +2,21 @@
 
 use std::path::PathBuf;
 
+use crate::models::{cifar, models};
+
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The model's name is not one of [`crate::MODELS`].
-    #[error("model {name:?} is not known; hint: one of {}", crate::MODELS.join(", "))]
+    /// The model's name is not one of [`crate::models`].
+    #[error("model {name:?} is not known; hint: one of {}", models().join(", "))]
     UnknownModel {
+        /// What was asked for.
+        name: String,
+    },
+    /// The model is none that can be trained.
+    #[error("model {name:?} is not trained here; hint: one of {}", cifar::MODELS.join(", "))]
+    NotTrainable {
         /// What was asked for.
         name: String,
     },
@@ -31,7 +39,10 @@ pub enum Error {
         reason: String,
     },
     /// Tensors that the model needs are missing from the file, misshapen or unusable.
-    #[error("{path}: not weights of {model}: {}; hint: is it another network? One of {}", listed(problems), crate::MODELS.join(", "))]
+    #[error(
+        "{path}: not weights of {model}: {}; hint: `inspect` tells which model it is",
+        listed(problems)
+    )]
     Weights {
         /// The file.
         path: PathBuf,

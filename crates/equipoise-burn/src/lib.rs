@@ -9,14 +9,22 @@ mod checkpoint;
 mod device;
 mod error;
 mod fit;
-mod resnet;
+mod inspect;
+mod key_map;
+mod layout;
+mod loading;
+mod models;
 mod train;
 
-pub use backbone::{Backbone, LoadReport};
+pub use backbone::Backbone;
 pub use device::ModelDevice;
 pub use error::Error;
 pub use fit::{Fit, FitOptions, fit};
-pub use resnet::{MODELS, PUBLISHED_WIDTH};
+pub use inspect::{Inspection, ModelMatch, TensorInfo, inspect};
+pub use key_map::{KeyMap, Rule};
+pub use loading::{LoadOptions, LoadReport};
+pub use models::cifar::PUBLISHED_WIDTH;
+pub use models::{Pooling, models};
 pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
 
 /// Result of this crate's operations.

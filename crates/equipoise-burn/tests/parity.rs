@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use equipoise_burn::{Backbone, Error, ModelDevice};
+use equipoise_burn::{Backbone, Error, LoadOptions, ModelDevice};
 use equipoise_gpu::{DeviceChoice, GpuEngine};
 use safetensors::SafeTensors;
 
@@ -73,10 +73,16 @@ fn assert_close(found: &[f32], expected: &[f32]) {
 #[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
 fn supervised_resnet20_agrees_with_pytorch() {
     let weights = shared("weights/resnet20-cifar10-supervised.th");
-    let (backbone, report) = Backbone::load("resnet20", &weights, &ModelDevice::cpu()).unwrap();
+    let (backbone, report) = Backbone::load(
+        "resnet20",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap();
     assert_eq!(
-        (report.prefix.as_str(), report.width),
-        ("state_dict.module.", 16)
+        (report.prefix.as_str(), report.details.as_str()),
+        ("state_dict.module.", "width 16")
     );
     assert_eq!(report.classes, Some(10));
     assert_eq!(backbone.dim(), 64);
@@ -88,7 +94,13 @@ fn supervised_resnet20_agrees_with_pytorch() {
 #[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
 fn simclr_resnet20_agrees_with_pytorch() {
     let weights = shared("weights/simclr-resnet20-cifar10.pth.tar");
-    let (backbone, report) = Backbone::load("resnet20", &weights, &ModelDevice::cpu()).unwrap();
+    let (backbone, report) = Backbone::load(
+        "resnet20",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap();
     assert_eq!(report.prefix, "state_dict.encoder.");
     let case = Case::read("simclr_resnet20_forward.safetensors");
     case.check(&backbone);
@@ -101,13 +113,58 @@ fn simclr_resnet20_agrees_with_pytorch() {
 #[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
 fn weights_of_another_depth_are_refused() {
     let weights = shared("weights/resnet20-cifar10-supervised.th");
-    let error = Backbone::load("resnet32", &weights, &ModelDevice::cpu()).unwrap_err();
+    let error = Backbone::load(
+        "resnet32",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("state_dict.module.layer1.3.conv1.weight: missing"),
         "{text}"
     );
     assert!(text.contains("more"), "{text}");
+}
+
+#[test]
+#[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
+fn resnet50_of_moco_agrees_with_pytorch() {
+    let weights = shared("weights/resnet50-moco-layout-random.pth.tar");
+    let (backbone, report) = Backbone::load(
+        "resnet50",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap();
+    assert_eq!(
+        (report.layout.as_str(), report.details.as_str()),
+        ("MoCo v2", "ImageNet stem")
+    );
+    assert_eq!((backbone.dim(), report.classes), (2048, None));
+    assert!(report.unused.iter().any(|name| name.ends_with("queue")));
+    Case::read("resnet50_forward.safetensors").check(&backbone);
+}
+
+#[test]
+#[cfg_attr(not(shared), ignore = "needs ../shared, which is not here")]
+fn resnet18_with_the_cifar_stem_agrees_with_pytorch() {
+    let weights = shared("weights/resnet18-cifar-simclr-layout-random.pth.tar");
+    let (backbone, report) = Backbone::load(
+        "resnet18",
+        &weights,
+        &LoadOptions::default(),
+        &ModelDevice::cpu(),
+    )
+    .unwrap();
+    assert_eq!(
+        (report.layout.as_str(), report.details.as_str()),
+        ("SimCLR", "CIFAR stem")
+    );
+    assert_eq!((backbone.dim(), report.classes), (512, Some(10)));
+    Case::read("resnet18_cifar_forward.safetensors").check(&backbone);
 }
 
 /// On the adapter that burn and the engine share.
@@ -120,7 +177,8 @@ fn on_the_gpu_too_and_the_engine_shares_its_device() {
     let gpu = device.shared().unwrap();
     assert_eq!(gpu.device, again.shared().unwrap().device);
     let weights = shared("weights/resnet20-cifar10-supervised.th");
-    let (backbone, _) = Backbone::load("resnet20", &weights, &device).unwrap();
+    let (backbone, _) =
+        Backbone::load("resnet20", &weights, &LoadOptions::default(), &device).unwrap();
     Case::read("resnet20_forward.safetensors").check(&backbone);
     GpuEngine::new(gpu).unwrap();
 }

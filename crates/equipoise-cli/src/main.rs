@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Devices => commands::devices::main(wish, console),
         Command::Demo(arguments) => commands::demo::main(&arguments.meant()?, wish, console),
+        Command::Inspect(arguments) => commands::inspect::main(&arguments.meant()?, console),
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),

@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use crate::support::Bench;
 
 /// The backbone that the demo brings along.
-const WEIGHTS: &str = concat!(
+pub(crate) const WEIGHTS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../assets/demo-backbone.safetensors"
 );

@@ -7,6 +7,7 @@ mod compare;
 mod constraints;
 mod demo;
 mod embed;
+mod inspect;
 mod machine;
 mod select;
 mod shards;

@@ -15,7 +15,8 @@ use equipoise_core::random::{Philox, Purpose};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::resnet::{Architecture, COLOURS, PUBLISHED_WIDTH};
+use crate::models::COLOURS;
+use crate::models::cifar::{PUBLISHED_WIDTH, Shape};
 use crate::{Error, ModelDevice};
 use augment::Augment;
 use network::Network;
@@ -166,7 +167,10 @@ pub fn train(
     mut progress: impl FnMut(&TrainProgress),
 ) -> Result<Trained, Error> {
     check(images, options)?;
-    let architecture = Architecture::named(&options.model, options.width)?;
+    let architecture = Shape::named(&options.model, options.width);
+    let architecture = architecture.ok_or_else(|| Error::NotTrainable {
+        name: options.model.clone(),
+    })?;
     let place = device.burn().clone().autodiff();
     let mut network = Network::random(&architecture, images.classes, options.seed, &place);
     let mut optimiser = optimiser(options);

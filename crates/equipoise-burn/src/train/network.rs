@@ -1,4 +1,4 @@
-//! The network while it learns: the layers of [`crate::resnet`] with weights that burn's autodiff
+//! The network while it learns: the layers of [`crate::models::cifar`] with weights that burn's autodiff
 //! follows.
 
 use burn::module::{Module, Param};
@@ -7,7 +7,8 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::tensor::{Device, Tensor, TensorData};
 use equipoise_core::random::{Philox, Purpose};
 
-use crate::resnet::{Architecture, EPSILON, Layer, LayerShape, embed};
+use crate::models::cifar::{Shape, embed};
+use crate::models::convolution::{EPSILON, Layer, LayerShape};
 use crate::{Error, ModelDevice};
 
 /// A network with a classifier.
@@ -30,12 +31,7 @@ type Named = (String, Vec<usize>, Vec<f32>);
 impl Network {
     /// A network with normally distributed weights of variance 2 / inputs (He et al., *Delving deep
     /// into rectifiers*, arXiv 1502.01852), from `seed`.
-    pub(crate) fn random(
-        architecture: &Architecture,
-        classes: usize,
-        seed: u64,
-        device: &Device,
-    ) -> Self {
+    pub(crate) fn random(architecture: &Shape, classes: usize, seed: u64, device: &Device) -> Self {
         let shapes = architecture.layers();
         let random = |round: usize| Philox::new(seed, Purpose::Weights, round as u32, 0);
         let layers = shapes
@@ -62,7 +58,7 @@ impl Network {
     /// All tensors, named as checkpoints name them.
     pub(crate) fn tensors(
         &self,
-        architecture: &Architecture,
+        architecture: &Shape,
         device: &ModelDevice,
     ) -> Result<Vec<Named>, Error> {
         let mut tensors = Vec::new();
@@ -76,7 +72,7 @@ impl Network {
                 read(norm.running_var.value_sync(), device)?,
             ];
             let named = shape.tensors().into_iter().zip(values);
-            tensors.extend(named.map(|((name, shape), values)| (name, shape, values)));
+            tensors.extend(named.map(|(tensor, values)| (tensor.name, tensor.shape, values)));
         }
         let weight = self.linear.weight.val().transpose();
         let shape = weight.dims().to_vec();

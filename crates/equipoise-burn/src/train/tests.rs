@@ -1,6 +1,6 @@
 use super::*;
-use crate::Backbone;
 use crate::train::network::Network;
+use crate::{Backbone, LoadOptions};
 
 /// Images whose class is the half that is bright, amid noise.
 fn halves(count: usize, side: usize) -> (Vec<f32>, Vec<u32>) {
@@ -49,8 +49,12 @@ fn a_short_training_learns_and_its_weights_load_back() {
     let path = folder.path().join("small.safetensors");
     trained.save(&path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    let (backbone, report) = Backbone::load("resnet20", &path, &device).unwrap();
-    assert_eq!((report.prefix.as_str(), report.width), ("", 4));
+    let (backbone, report) =
+        Backbone::load("resnet20", &path, &LoadOptions::default(), &device).unwrap();
+    assert_eq!(
+        (report.prefix.as_str(), report.details.as_str()),
+        ("", "width 4")
+    );
     assert_eq!((backbone.dim(), report.classes), (16, Some(2)));
     assert!(report.unused.is_empty(), "{:?}", report.unused);
     let logits = backbone.logits(&values, 64, 12, 12).unwrap();
@@ -68,7 +72,7 @@ fn a_short_training_learns_and_its_weights_load_back() {
 
 #[test]
 fn the_network_that_learns_is_the_one_that_embeds() {
-    let architecture = Architecture::named("resnet20", 4).unwrap();
+    let architecture = Shape::named("resnet20", 4).unwrap();
     let device = ModelDevice::cpu();
     // Without autodiff, normalisation takes its running statistics.
     let network = Network::random(&architecture, 3, 9, device.burn());
@@ -79,7 +83,8 @@ fn the_network_that_learns_is_the_one_that_embeds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("random.safetensors");
     trained.save(&path).unwrap();
-    let (backbone, _) = Backbone::load("resnet20", &path, &device).unwrap();
+    let (backbone, _) =
+        Backbone::load("resnet20", &path, &LoadOptions::default(), &device).unwrap();
     let (values, _) = halves(5, 9);
     let found = backbone.logits(&values, 5, 9, 9).unwrap();
     let input = Tensor::from_data(TensorData::new(values, [5, 3, 9, 9]), device.burn());

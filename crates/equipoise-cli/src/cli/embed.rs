@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use equipoise::pool::{Dtype, Preprocess};
 
+use super::reading::{ReadingArgs, check_model};
 use crate::commands::embed::Job;
 use crate::failure::{Failure, Result};
 
@@ -23,12 +24,15 @@ pub(crate) struct EmbedArgs {
     /// The images: a folder (class folders or flat), a .tar, or a glob of them
     #[arg(long, value_name = "SRC")]
     images: String,
-    /// The backbone: resnet20, resnet32, resnet44 or resnet56
+    /// The backbone: resnet18, resnet34, resnet50, resnet101, wide_resnet50_2; resnet20, 32, 44, 56
+    /// of CIFAR; vit_small_, vit_base_, vit_large_patch8, 14, 16. `inspect` tells which fits
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// Its weights: a PyTorch checkpoint or a safetensors file
+    /// Its weights: a PyTorch checkpoint, a safetensors file, or the index of several
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Where to write the embedding store
     #[arg(long, value_name = "POOL.emb")]
     out: PathBuf,
@@ -90,13 +94,7 @@ impl EmbedArgs {
     /// # Errors
     /// Wrong usage: an unknown model or preset, numbers out of their range.
     pub(crate) fn meant(self) -> Result<Job> {
-        let models = equipoise::burn::MODELS;
-        if !models.contains(&self.model.as_str()) {
-            return Err(
-                Failure::usage(format!("there is no model `{}`", self.model))
-                    .with_hint(format!("one of {}", models.join(", "))),
-            );
-        }
+        check_model(&self.model)?;
         if !(0.0..=1.0).contains(&self.max_bad_fraction) {
             return Err(Failure::usage(format!(
                 "--max-bad-fraction {}: from 0 to 1",
@@ -108,6 +106,7 @@ impl EmbedArgs {
             images: self.images,
             model: self.model,
             weights: self.weights,
+            reading: self.reading.meant(),
             out: self.out,
             batch: self.batch.map(|batch| batch as usize),
             dtype: match self.dtype {

@@ -8,9 +8,11 @@ mod constraints;
 mod demo;
 mod embed;
 mod fit;
+mod inspect;
 mod machine;
 mod merge;
 mod question;
+mod reading;
 mod scan;
 mod select;
 mod strategy_options;
@@ -27,6 +29,7 @@ pub(crate) use compare::CompareArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
+pub(crate) use inspect::InspectArgs;
 pub(crate) use merge::MergeArgs;
 pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
@@ -86,6 +89,8 @@ pub(crate) enum Command {
     Devices,
     /// Do the whole job on a small image set that the program draws: no download, nothing to install
     Demo(DemoArgs),
+    /// Look into a checkpoint: its tensors, whose layout it is, which model
+    Inspect(InspectArgs),
     /// Turn images into an embedding store
     Embed(EmbedArgs),
     /// Fit a linear head on the rows that have a label

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use equipoise::burn::ModelDevice;
+use equipoise::burn::{LoadOptions, ModelDevice};
 use equipoise::core::quota::ClassOrder;
 use equipoise::core::strategies::{self, Nonfinite};
 use equipoise::pool::{self, Dtype, EmbeddingPool, HeadFile, PickFormat};
@@ -199,6 +199,7 @@ fn prepare(tour: &Tour) -> Result<()> {
 
 fn embed_job(images: &Path, weights: &Path, out: PathBuf) -> embed::Job {
     embed::Job {
+        reading: LoadOptions::default(),
         images: images.display().to_string(),
         model: backbone::MODEL.into(),
         weights: weights.into(),

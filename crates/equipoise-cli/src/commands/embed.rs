@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
-use equipoise::burn::{Backbone, ModelDevice};
+use equipoise::burn::{Backbone, LoadOptions, ModelDevice};
 use equipoise::pool::{
     self, BadImage, Dtype, HeadFile, Image, Preprocess, Source, StoreInfo, StoreWriter,
 };
@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::inspect::named;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -22,6 +23,7 @@ pub(crate) struct Job {
     pub images: String,
     pub model: String,
     pub weights: PathBuf,
+    pub reading: LoadOptions,
     pub out: PathBuf,
     pub batch: Option<usize>,
     pub dtype: Dtype,
@@ -73,12 +75,21 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
 pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<Report> {
     let started = Instant::now();
     let source = Source::open(&job.images)?;
-    let (backbone, loaded) = Backbone::load(&job.model, &job.weights, device)?;
-    if let [first, ..] = loaded.unused.as_slice() {
-        let count = loaded.unused.len();
+    let (backbone, loaded) = Backbone::load(&job.model, &job.weights, &job.reading, device)?;
+    console.note(format!(
+        "{}: {}, {}, layout {}, names after {:?}",
+        job.weights.display(),
+        job.model,
+        loaded.details,
+        loaded.layout,
+        loaded.prefix,
+    ));
+    if !loaded.unused.is_empty() {
         console.note(format!(
-            "{}: {count} tensors not used ({first}, …)",
-            job.weights.display()
+            "{}: {} tensors not used: {}",
+            job.weights.display(),
+            loaded.unused.len(),
+            named(&loaded.unused),
         ));
     }
     let mut writer = StoreWriter::open(&job.out, store_info(job, &source, &backbone), job.force)?;
@@ -140,13 +151,31 @@ fn stream(
     writer: &mut StoreWriter,
     bar: &ProgressBar,
 ) -> Result<()> {
-    let batch = job.batch.unwrap_or_else(|| backbone.batch());
     let from = writer.resume_at();
+    let batch = job.batch.unwrap_or_else(|| {
+        let (height, width) = first_size(source, &job.preprocess, from);
+        backbone.batch(height, width)
+    });
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         scope.spawn(move || read_ahead(source, &job.preprocess, from, batch, &sender));
         consume(job, &receiver, source, backbone, writer, bar)
     })
+}
+
+/// Images that are tried before a size is guessed.
+const TRIED: usize = 16;
+
+/// The usual size of images that a backbone takes.
+const USUAL: (usize, usize) = (224, 224);
+
+/// Height and width of the first image that is none of the corrupt ones.
+fn first_size(source: &Source, preprocess: &Preprocess, from: usize) -> (usize, usize) {
+    let tried = source.stream(from).take(TRIED);
+    let mut images = tried.filter_map(|item| preprocess.apply(&item.ok()?.1).ok());
+    images
+        .next()
+        .map_or(USUAL, |image| (image.height, image.width))
 }
 
 /// Writes the classifier of the weights where that was asked for.

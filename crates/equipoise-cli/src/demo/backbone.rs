@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use equipoise::burn::{Backbone, LabelledImages, ModelDevice, TrainOptions, train};
+use equipoise::burn::{Backbone, LabelledImages, LoadOptions, ModelDevice, TrainOptions, train};
 use equipoise::pool::Preprocess;
 use rayon::prelude::*;
 
@@ -95,7 +95,7 @@ pub(crate) fn make(recipe: &Recipe, device: &ModelDevice, console: Console) -> R
 
 /// Share of new images that the written network gets right.
 fn check(recipe: &Recipe, device: &ModelDevice) -> Result<f64> {
-    let (backbone, _) = Backbone::load(MODEL, &recipe.out, device)?;
+    let (backbone, _) = Backbone::load(MODEL, &recipe.out, &LoadOptions::default(), device)?;
     let (values, labels) = pretext(recipe.seed, Set::BackboneCheck, CHECK);
     let side = SIDE as usize;
     let logits = backbone.logits(&values, labels.len(), side, side)?;

@@ -1,14 +1,14 @@
 //! Weight files: PyTorch checkpoints (legacy pickle, zip, tar) and safetensors, parsed and never
 //! executed.
 
+mod safe;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_store::pytorch_reader::{self, PytorchReader};
 use half::{bf16, f16};
-use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -16,6 +16,7 @@ use crate::Error;
 /// A weights file, opened: its tensors by their dotted names, read on demand.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
+    kind: &'static str,
     digest: String,
     tensors: BTreeMap<String, Stored>,
 }
@@ -23,11 +24,7 @@ pub(crate) struct Checkpoint {
 /// A tensor as it is stored.
 enum Stored {
     Pytorch(pytorch_reader::Tensor),
-    Bytes {
-        dtype: safetensors::Dtype,
-        shape: Vec<usize>,
-        bytes: Vec<u8>,
-    },
+    Safe(safe::Mapped),
 }
 
 impl std::fmt::Debug for Stored {
@@ -40,14 +37,20 @@ impl Stored {
     fn shape(&self) -> &[usize] {
         match self {
             Stored::Pytorch(tensor) => tensor.shape(),
-            Stored::Bytes { shape, .. } => shape,
+            Stored::Safe(tensor) => &tensor.shape,
+        }
+    }
+
+    fn dtype(&self) -> String {
+        match self {
+            Stored::Pytorch(tensor) => format!("{:?}", tensor.dtype()),
+            Stored::Safe(tensor) => tensor.dtype(),
         }
     }
 
     /// The values as f32, or why they cannot be had.
     fn values(&self) -> Result<Vec<f32>, String> {
         use pytorch_reader::DType as Torch;
-        use safetensors::Dtype as Safe;
         match self {
             Stored::Pytorch(tensor) => {
                 let bytes = tensor.read().map_err(|error| error.to_string())?;
@@ -59,13 +62,7 @@ impl Stored {
                     other => Err(format!("its type is {other:?}, not a float")),
                 }
             }
-            Stored::Bytes { dtype, bytes, .. } => match dtype {
-                Safe::F32 => Ok(convert(bytes, f32::from_le_bytes)),
-                Safe::F64 => Ok(convert(bytes, |b| f64::from_le_bytes(b) as f32)),
-                Safe::F16 => Ok(convert(bytes, |b| f16::from_le_bytes(b).to_f32())),
-                Safe::BF16 => Ok(convert(bytes, |b| bf16::from_le_bytes(b).to_f32())),
-                other => Err(format!("its type is {other:?}, not a float")),
-            },
+            Stored::Safe(tensor) => tensor.values(),
         }
     }
 }
@@ -81,32 +78,60 @@ fn convert<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<
 }
 
 impl Checkpoint {
-    /// Opens the file at `path`, whose kind its first bytes tell.
+    /// Opens the file at `path`, whose kind its first bytes tell, or the safetensors files that an
+    /// index (`*.json`) names.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            path: path.to_owned(),
-            source,
+        let is_index = path.extension().is_some_and(|ending| ending == "json");
+        if is_index {
+            return Self::open_indexed(path);
+        }
+        let digest = file_digest(path).map_err(io(path))?;
+        if safe::is_safetensors(path).map_err(io(path))? {
+            let tensors = safe::open(path).map_err(unreadable(path))?;
+            return Ok(Self {
+                kind: "safetensors",
+                digest,
+                tensors: stored(tensors).collect(),
+            });
+        }
+        let reader = PytorchReader::new(path);
+        let reader = reader.map_err(|error| unreadable(path)(error.to_string()))?;
+        let kind = match reader.metadata().format_type {
+            pytorch_reader::FileFormat::Zip => "PyTorch, zip",
+            pytorch_reader::FileFormat::Tar => "PyTorch, tar",
+            _ => "PyTorch, pickle",
         };
-        let unreadable = |reason: String| Error::Unreadable {
-            path: path.to_owned(),
-            reason,
-        };
-        let digest = file_digest(path).map_err(io)?;
-        let tensors = if looks_like_safetensors(path).map_err(io)? {
-            let bytes = std::fs::read(path).map_err(io)?;
-            from_safetensors(&bytes).map_err(unreadable)?
-        } else {
-            PytorchReader::new(path)
-                .map_err(|error| unreadable(error.to_string()))?
-                .into_tensors()
-                .into_iter()
+        let tensors = reader.into_tensors().into_iter();
+        Ok(Self {
+            kind,
+            digest,
+            tensors: tensors
                 .map(|(name, tensor)| (name, Stored::Pytorch(tensor)))
-                .collect()
-        };
-        Ok(Self { digest, tensors })
+                .collect(),
+        })
     }
 
-    /// SHA-256 of the file, in hexadecimal.
+    fn open_indexed(path: &Path) -> Result<Self, Error> {
+        let mut hasher = Sha256::new();
+        let mut tensors = BTreeMap::new();
+        std::fs::metadata(path).map_err(io(path))?;
+        for file in safe::indexed(path).map_err(unreadable(path))? {
+            hasher.update(file_digest(&file).map_err(io(&file))?);
+            tensors.extend(stored(safe::open(&file).map_err(unreadable(&file))?));
+        }
+        Ok(Self {
+            kind: "safetensors, several under an index",
+            digest: hex(hasher),
+            tensors,
+        })
+    }
+
+    /// What kind of file it is, in words.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// SHA-256 of the file, in hexadecimal; of the files' digests where there are several.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
@@ -119,6 +144,11 @@ impl Checkpoint {
     /// Shape of the tensor `name`, if there is one.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(Stored::shape)
+    }
+
+    /// How the tensor `name` is stored: `F16`, say.
+    pub(crate) fn dtype(&self, name: &str) -> Option<String> {
+        self.tensors.get(name).map(Stored::dtype)
     }
 
     /// The finite values of the tensor `name`, or what is wrong with it.
@@ -136,34 +166,35 @@ impl Checkpoint {
 pub(crate) fn file_digest(path: &Path) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     std::io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hex(hasher))
+}
+
+/// A digest in hexadecimal.
+pub(crate) fn hex(hasher: Sha256) -> String {
     let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// safetensors begin with the length of a JSON object, and the object.
-fn looks_like_safetensors(path: &Path) -> std::io::Result<bool> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut start = [0; 9];
-    if length < start.len() as u64 {
-        return Ok(false);
+fn stored(tensors: BTreeMap<String, safe::Mapped>) -> impl Iterator<Item = (String, Stored)> {
+    tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, Stored::Safe(tensor)))
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    let path: PathBuf = path.into();
+    move |source| Error::Io {
+        path: path.clone(),
+        source,
     }
-    file.read_exact(&mut start)?;
-    let [header @ .., first] = start;
-    Ok(first == b'{' && u64::from_le_bytes(header) <= length - 8)
 }
 
-fn from_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let tensors = file.iter().map(|(name, view)| {
-        let stored = Stored::Bytes {
-            dtype: view.dtype(),
-            shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
-        };
-        (name.to_owned(), stored)
-    });
-    Ok(tensors.collect())
+fn unreadable(path: &Path) -> impl Fn(String) -> Error {
+    let path: PathBuf = path.into();
+    move |reason| Error::Unreadable {
+        path: path.clone(),
+        reason,
+    }
 }
 
 #[cfg(test)]
