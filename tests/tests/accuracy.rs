@@ -31,7 +31,7 @@ fn resnet20_reaches_its_accuracy_on_cifar10() {
     let head = backbone.head().expect("the checkpoint has a classifier");
     let images = shared().join("data/cifar10/test.tar");
     let source = Source::open(&images.to_string_lossy()).unwrap();
-    let preprocess = Preprocess::IMAGENET;
+    let preprocess = Preprocess::IMAGENET.unresized();
 
     let (mut right, mut seen) = (0, 0);
     let mut read = source.stream(0).peekable();

@@ -27,6 +27,7 @@ pub struct Backbone {
     head: Option<Head>,
     dim: usize,
     side_unit: usize,
+    takes_small_images: bool,
     path: PathBuf,
     digest: String,
     device: ModelDevice,
@@ -65,6 +66,7 @@ impl Backbone {
             head,
             dim: architecture.dim(),
             side_unit: architecture.side_unit(),
+            takes_small_images: architecture.takes_small_images(),
             path: weights.to_owned(),
             digest: digest(checkpoint.digest(), options),
             device: device.clone(),
@@ -75,6 +77,11 @@ impl Backbone {
     /// Numbers per embedding, M.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Whether it was made for images of 32×32 pixels or so, not of 224×224.
+    pub fn takes_small_images(&self) -> bool {
+        self.takes_small_images
     }
 
     /// The checkpoint's own classifier, if it has one.

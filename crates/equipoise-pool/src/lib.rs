@@ -20,6 +20,7 @@ mod picks;
 mod pool;
 mod preprocess;
 mod quotas;
+mod resample;
 mod source;
 mod store;
 mod table;
@@ -40,8 +41,9 @@ pub use lists::read_rows;
 pub use output::{OutputFile, check_output};
 pub use picks::{PICKS_VERSION, PickFormat, write_picks};
 pub use pool::EmbeddingPool;
-pub use preprocess::{Image, Preprocess};
+pub use preprocess::{Exif, Image, Preprocess};
 pub use quotas::{QuotaFile, read_quotas};
+pub use resample::Interpolation;
 pub use source::{Entry, ImageLookup, Source, Stream};
 pub use store::{
     DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,

@@ -160,6 +160,15 @@ impl Architecture {
         }
     }
 
+    /// Whether it was made for images of 32×32 pixels or so.
+    pub(crate) fn takes_small_images(&self) -> bool {
+        match self {
+            Self::Cifar(_) => true,
+            Self::Resnet(shape) => shape.has_small_stem(),
+            Self::Vit(_) => false,
+        }
+    }
+
     /// What its name doesn't tell, in words.
     pub(crate) fn details(&self) -> String {
         match self {

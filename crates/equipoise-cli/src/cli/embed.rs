@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use equipoise::pool::{Dtype, Preprocess};
+use equipoise::pool::Dtype;
 
+use super::preprocess::PreprocessArgs;
 use super::reading::{ReadingArgs, check_model};
 use crate::commands::embed::Job;
 use crate::failure::{Failure, Result};
@@ -42,18 +43,8 @@ pub(crate) struct EmbedArgs {
     /// How embeddings are stored
     #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
     dtype: DtypeArg,
-    /// Mean and standard deviation that the colours are normalised with
-    #[arg(long, value_name = "imagenet|cifar", default_value = "imagenet")]
-    preprocess: String,
-    /// Another mean, of colours in 0..1
-    #[arg(long, value_name = "R,G,B", value_parser = rgb, requires = "std")]
-    mean: Option<Rgb>,
-    /// Another standard deviation
-    #[arg(long, value_name = "R,G,B", value_parser = rgb, requires = "mean")]
-    std: Option<Rgb>,
-    /// Make every image N×N pixels: the shorter side becomes N, then the middle is cut out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    resize: Option<u32>,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
     /// Share of images that may be corrupt; beyond it the run fails
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     max_bad_fraction: f64,
@@ -74,20 +65,6 @@ enum DtypeArg {
     F32,
 }
 
-/// Three numbers, one a colour.
-type Rgb = [f32; 3];
-
-fn rgb(text: &str) -> Result<Rgb, String> {
-    let numbers: Option<Vec<f32>> = text
-        .split(',')
-        .map(|part| part.trim().parse().ok())
-        .collect();
-    numbers
-        .and_then(|numbers| Rgb::try_from(numbers).ok())
-        .filter(|rgb| rgb.iter().all(|value| value.is_finite()))
-        .ok_or_else(|| "three numbers with commas between them, as in 0.5,0.5,0.5".into())
-}
-
 impl EmbedArgs {
     /// What was meant.
     ///
@@ -101,8 +78,10 @@ impl EmbedArgs {
                 self.max_bad_fraction
             )));
         }
+        let (preprocess, sized) = self.preprocess.meant()?;
         Ok(Job {
-            preprocess: self.preprocess()?,
+            preprocess,
+            sized,
             images: self.images,
             model: self.model,
             weights: self.weights,
@@ -119,26 +98,13 @@ impl EmbedArgs {
             force: self.force,
         })
     }
-
-    fn preprocess(&self) -> Result<Preprocess> {
-        let mut preprocess = Preprocess::by_name(&self.preprocess).ok_or_else(|| {
-            Failure::usage(format!("there is no preprocessing `{}`", self.preprocess))
-                .with_hint("imagenet or cifar, or --mean and --std")
-        })?;
-        if let (Some(mean), Some(std)) = (self.mean, self.std) {
-            if std.iter().any(|std| *std <= 0.0) {
-                return Err(Failure::usage("--std: every number must be above 0"));
-            }
-            (preprocess.mean, preprocess.std) = (mean, std);
-        }
-        preprocess.resize = self.resize;
-        Ok(preprocess)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    use equipoise::pool::{Exif, Interpolation, Preprocess};
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -162,11 +128,40 @@ mod tests {
     }
 
     #[test]
-    fn presets_give_mean_and_std_and_no_resize() {
-        let job = meant(&["--model", "resnet20"]).unwrap();
-        assert_eq!(job.preprocess.mean, [0.485, 0.456, 0.406]);
-        assert_eq!(job.preprocess.resize, None);
+    fn presets_give_everything_and_flags_override_them() {
+        let job = meant(&["--model", "resnet50"]).unwrap();
+        assert_eq!((job.preprocess, job.sized), (Preprocess::IMAGENET, false));
         assert_eq!(job.max_bad_fraction, 0.01);
+        let sides = |extra: &[&str]| {
+            let job = meant(&[&["--model", "resnet50"], extra].concat()).unwrap();
+            assert!(job.sized, "{extra:?}");
+            (job.preprocess.resize, job.preprocess.crop)
+        };
+        assert_eq!(sides(&["--preprocess", "clip"]), (Some(224), Some(224)));
+        assert_eq!(sides(&["--preprocess", "cifar"]), (None, None));
+        assert_eq!(sides(&["--resize", "32"]), (Some(32), Some(32)));
+        assert_eq!(
+            sides(&["--resize", "300", "--crop", "288"]),
+            (Some(300), Some(288))
+        );
+        assert_eq!(
+            sides(&["--resize", "300", "--crop", "none"]),
+            (Some(300), None)
+        );
+        assert_eq!(sides(&["--resize", "none"]), (None, None));
+        let job = meant(&[
+            "--model",
+            "resnet50",
+            "--exif",
+            "apply",
+            "--reduced-jpeg",
+            "--interpolation",
+            "bicubic",
+        ])
+        .unwrap();
+        assert_eq!(job.preprocess.exif, Exif::Apply);
+        assert_eq!(job.preprocess.interpolation, Interpolation::Bicubic);
+        assert!(job.preprocess.reduced_jpeg && !job.sized);
     }
 
     #[test]
@@ -196,6 +191,8 @@ mod tests {
             &["--model", "resnet20", "--mean", "0,0,0", "--std", "1,0,1"],
             &["--model", "resnet20", "--max-bad-fraction", "1.5"],
             &["--model", "resnet20", "--batch", "0"],
+            &["--model", "resnet20", "--resize", "0"],
+            &["--model", "resnet20", "--crop", "all"],
         ] {
             assert_eq!(
                 meant(extra).err().map(|failure| failure.exit()),

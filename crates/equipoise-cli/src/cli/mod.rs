@@ -11,6 +11,7 @@ mod fit;
 mod inspect;
 mod machine;
 mod merge;
+mod preprocess;
 mod question;
 mod reading;
 mod scan;

@@ -207,6 +207,7 @@ fn embed_job(images: &Path, weights: &Path, out: PathBuf) -> embed::Job {
         batch: None,
         dtype: Dtype::F32,
         preprocess: backbone::preprocess(),
+        sized: true,
         max_bad_fraction: 0.0,
         shard_rows: None,
         head_out: None,

@@ -28,6 +28,9 @@ pub(crate) struct Job {
     pub batch: Option<usize>,
     pub dtype: Dtype,
     pub preprocess: Preprocess,
+    /// Whether `preprocess` says how large images are to be; if not, a network for small ones takes
+    /// them as they are.
+    pub sized: bool,
     pub max_bad_fraction: f64,
     pub shard_rows: Option<usize>,
     pub head_out: Option<PathBuf>,
@@ -92,6 +95,12 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
             named(&loaded.unused),
         ));
     }
+    let mut job = job.clone();
+    if !job.sized && backbone.takes_small_images() {
+        job.preprocess = job.preprocess.unresized();
+    }
+    let job = &job;
+    console.note(format!("images: {}", job.preprocess));
     let mut writer = StoreWriter::open(&job.out, store_info(job, &source, &backbone), job.force)?;
     let head = write_head(job, &backbone, source.classes())?;
     let (images, resumed_at) = (source.entries().len(), writer.resume_at());

@@ -40,9 +40,9 @@ pub(crate) struct Recipe {
 /// How images are normalised for the backbone.
 pub(crate) fn preprocess() -> Preprocess {
     Preprocess {
-        resize: None,
         mean: [MEAN; 3],
         std: [STD; 3],
+        ..Preprocess::IMAGENET.unresized()
     }
 }
 

@@ -1,0 +1,47 @@
+//! Times decoding and preprocessing of a folder of images, on one thread and on all:
+//! `cargo run --release -p equipoise-pool --example preprocess -- FOLDER`. The images are read
+//! beforehand. benches/peers/preprocess.py runs it beside Pillow.
+
+use std::time::Instant;
+
+use equipoise_pool::{Preprocess, Source, decode};
+use rayon::prelude::*;
+
+/// Of so many runs the median counts.
+const RUNS: usize = 5;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or("a folder of images is needed")?;
+    let source = Source::open(&folder)?;
+    let images: Vec<Vec<u8>> = source
+        .stream(0)
+        .map(|item| item.map(|(_, bytes)| bytes))
+        .collect::<Result<_, _>>()?;
+    let settings = Preprocess::IMAGENET;
+    let rate = |what: &dyn Fn()| {
+        let mut seconds: Vec<f64> = (0..RUNS)
+            .map(|_| {
+                let started = Instant::now();
+                what();
+                started.elapsed().as_secs_f64()
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        images.len() as f64 / seconds[RUNS / 2]
+    };
+    let decoded = rate(&|| images.iter().for_each(|image| drop(decode(image))));
+    let one = rate(&|| images.iter().for_each(|image| drop(settings.apply(image))));
+    let all = rate(&|| {
+        images
+            .par_iter()
+            .for_each(|image| drop(settings.apply(image)))
+    });
+    let threads = rayon::current_num_threads();
+    println!(
+        r#"{{"images": {}, "decode_only": {decoded:.1}, "one_thread": {one:.1}, "threads": {threads}, "all_threads": {all:.1}}}"#,
+        images.len(),
+    );
+    Ok(())
+}
