@@ -30,7 +30,7 @@ fn resnet20_reaches_its_accuracy_on_cifar10() {
     .unwrap();
     let head = backbone.head().expect("the checkpoint has a classifier");
     let images = shared().join("data/cifar10/test.tar");
-    let source = Source::open(&images.to_string_lossy()).unwrap();
+    let source = Source::open(&images.to_string_lossy(), None).unwrap();
     let preprocess = Preprocess::IMAGENET.unresized();
 
     let (mut right, mut seen) = (0, 0);
@@ -40,7 +40,7 @@ fn resnet20_reaches_its_accuracy_on_cifar10() {
         let mut labels = Vec::new();
         for item in read.by_ref().take(BATCH) {
             let (index, bytes) = item.unwrap();
-            let image = preprocess.apply(&bytes).unwrap();
+            let image = preprocess.apply(&bytes.unwrap()).unwrap();
             pixels.extend(image.values);
             labels.push(class_of(&source, index));
         }

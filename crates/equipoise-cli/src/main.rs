@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Demo(arguments) => commands::demo::main(&arguments.meant()?, wish, console),
         Command::Inspect(arguments) => commands::inspect::main(&arguments.meant()?, console),
         Command::Embed(arguments) => commands::embed::main(&arguments.meant()?, wish, console),
+        Command::Join(arguments) => commands::join::main(&arguments.meant(), console),
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
         Command::Compare(arguments) => commands::compare::main(&arguments.meant()?, wish, console),

@@ -14,11 +14,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args()
         .nth(1)
         .ok_or("a folder of images is needed")?;
-    let source = Source::open(&folder)?;
+    let source = Source::open(&folder, None)?;
     let images: Vec<Vec<u8>> = source
         .stream(0)
-        .map(|item| item.map(|(_, bytes)| bytes))
-        .collect::<Result<_, _>>()?;
+        .map(|item| Ok(item?.1?))
+        .collect::<Result<_, Box<dyn std::error::Error>>>()?;
     let settings = Preprocess::IMAGENET;
     let rate = |what: &dyn Fn()| {
         let mut seconds: Vec<f64> = (0..RUNS)

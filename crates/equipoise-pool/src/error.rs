@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Part;
+
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -96,6 +98,14 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// A part of a source that there is none of.
+    #[error("there is no part {}/{} of {images} images", part.index, part.count)]
+    NoPart {
+        /// What was asked for.
+        part: Part,
+        /// Images of the source.
+        images: usize,
+    },
     /// Two images, or two rows, with one id.
     #[error("{place}: the id `{id}` is there twice")]
     DuplicateId {
@@ -141,6 +151,24 @@ pub enum Error {
         second: PathBuf,
         /// What differs.
         what: String,
+    },
+    /// Parts of a source without a store.
+    #[error("no store of {} of {count} parts: {}", missing.len(), listed(missing))]
+    PartsMissing {
+        /// Which parts, from 1.
+        missing: Vec<usize>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Two stores of one part of a source.
+    #[error("{} and {} are both part {part}", first.display(), second.display())]
+    PartTwice {
+        /// A store.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Which part, from 1.
+        part: usize,
     },
     /// Shards without candidates.
     #[error("no candidates of {} of {shards} shards: {}", missing.len(), listed(missing))]
@@ -279,12 +307,18 @@ impl Error {
             Error::NoImages { .. } => {
                 "images are files ending in .jpg, .jpeg, .png or .webp, in class folders or flat"
             }
-            Error::SourceKind { .. } => "name a folder, a .tar, or a glob of .tar files in quotes",
+            Error::SourceKind { .. } => {
+                "name a folder, a .tar, a manifest (.csv, .jsonl), a list (.txt), or a glob of .tar or \
+                 image files in quotes"
+            }
+            Error::NoPart { .. } => "parts are 1/n to n/n, of at least one image each",
             Error::Newer { .. } => "update equipoise, or write the file again with this version",
             Error::Damaged { .. } => "copy the store again from where it came, or embed anew",
             Error::Mismatch { .. } => {
                 "scan every shard of one pool with the same head, lists of rows, quotas and budget"
             }
+            Error::PartsMissing { .. } => "embed those parts with `--shard`, and name all stores",
+            Error::PartTwice { .. } => "name one of them",
             Error::ShardsMissing { .. } => "scan those shards, and name all files",
             Error::Ambiguous { .. } => "give the list a first line that says `row` or `id`",
             Error::NoColumn { .. } => "the first line must name the columns",
@@ -296,7 +330,10 @@ impl Error {
 
     /// Whether the command line is to blame, exit status 2, and not what was found (1).
     pub fn is_usage(&self) -> bool {
-        matches!(self, Error::Ambiguous { .. } | Error::SourceKind { .. })
+        matches!(
+            self,
+            Error::Ambiguous { .. } | Error::SourceKind { .. } | Error::NoPart { .. }
+        )
     }
 
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {

@@ -16,6 +16,12 @@ impl Column {
         self.ends.push(self.text.len());
     }
 
+    fn extend(&mut self, more: &Self) {
+        let start = self.text.len();
+        self.text.push_str(&more.text);
+        self.ends.extend(more.ends.iter().map(|end| start + end));
+    }
+
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         let end = *self.ends.get(row)?;
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -69,6 +75,8 @@ struct Named {
     ids: Column,
     uris: Column,
     labels: Column,
+    /// What else the source says of each row, by column.
+    metadata: Vec<(String, Column)>,
     /// Rows in the order of their ids, made when an id is looked up first.
     order: OnceLock<Vec<usize>>,
     /// The same for URIs.
@@ -81,14 +89,20 @@ impl Ids {
         Self { rows, named: None }
     }
 
-    /// Ids with, per row, URI and label; an empty text stands for none.
-    pub(crate) fn named(ids: Column, uris: Column, labels: Column) -> Self {
+    /// Ids with, per row, URI, label and columns of metadata; an empty text stands for none.
+    pub(crate) fn named(
+        ids: Column,
+        uris: Column,
+        labels: Column,
+        metadata: Vec<(String, Column)>,
+    ) -> Self {
         Self {
             rows: ids.len(),
             named: Some(Named {
                 ids,
                 uris,
                 labels,
+                metadata,
                 order: OnceLock::new(),
                 uri_order: OnceLock::new(),
             }),
@@ -140,6 +154,44 @@ impl Ids {
         (!label.is_empty()).then_some(label)
     }
 
+    /// Names of the columns of metadata that the source had.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let metadata = self.named.iter().flat_map(|named| &named.metadata);
+        metadata.map(|(name, _)| name.as_str())
+    }
+
+    /// What the source says of each row in the column of that name, `None` where it says nothing;
+    /// `None` if there is no such column.
+    pub fn metadata(&self, column: &str) -> Option<Vec<Option<String>>> {
+        let metadata = &self.named.as_ref()?.metadata;
+        let (_, column) = metadata.iter().find(|(name, _)| name == column)?;
+        let values = column.iter().map(|value| Some(value.to_owned()));
+        Some(
+            values
+                .map(|value| value.filter(|value| !value.is_empty()))
+                .collect(),
+        )
+    }
+
+    /// The ids of several pools, one after the other; columns are those of the first.
+    pub(crate) fn joined(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let mut joined = parts.next().unwrap_or_default();
+        for part in parts {
+            joined.rows += part.rows;
+            let (Some(joined), Some(part)) = (&mut joined.named, part.named) else {
+                continue;
+            };
+            joined.ids.extend(&part.ids);
+            joined.uris.extend(&part.uris);
+            joined.labels.extend(&part.labels);
+            let columns = joined.metadata.iter_mut().zip(&part.metadata);
+            columns.for_each(|((_, column), (_, more))| column.extend(more));
+            (joined.order, joined.uri_order) = (OnceLock::new(), OnceLock::new());
+        }
+        joined
+    }
+
     /// The row with that URI, where it is but one.
     pub(crate) fn row_of_uri(&self, uri: &str) -> Option<usize> {
         let named = self.named.as_ref()?;
@@ -188,7 +240,7 @@ mod tests {
             ids.push(name);
             rest.push("");
         });
-        Ids::named(ids, rest.clone(), rest)
+        Ids::named(ids, rest.clone(), rest, Vec::new())
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn of_named(
 }
 
 /// The distinct labels in order: as numbers if all are whole numbers.
-fn sorted<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn sorted<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<String> {
     let distinct: BTreeSet<&str> = labels.collect();
     let mut labels: Vec<&str> = distinct.into_iter().collect();
     if labels.iter().all(|label| label.parse::<i64>().is_ok()) {

@@ -44,8 +44,8 @@ pub use pool::EmbeddingPool;
 pub use preprocess::{Exif, Image, Preprocess};
 pub use quotas::{QuotaFile, read_quotas};
 pub use resample::Interpolation;
-pub use source::{Entry, ImageLookup, Source, Stream};
+pub use source::{Encoded, Entry, ImageLookup, Part, Source, Stream};
 pub use store::{
     DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,
-    Stored,
+    Stored, join_stores,
 };

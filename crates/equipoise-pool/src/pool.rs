@@ -7,6 +7,7 @@ use equipoise_core::{Chunk, Pool};
 use crate::array::Array;
 use crate::digest::sha256_of_file;
 use crate::labels::{self, Labels};
+use crate::store::join::{self, Member};
 use crate::store::{self, Manifest, TENSOR};
 use crate::{Dtype, Error, HeadFile, Ids, Result};
 
@@ -24,10 +25,12 @@ pub struct EmbeddingPool {
     ids: Ids,
     manifest: Option<Manifest>,
     notices: Vec<String>,
+    /// Files of stores, and the SHA-256 that their manifests give.
+    checksums: Vec<(PathBuf, String)>,
 }
 
 impl EmbeddingPool {
-    /// Opens a pool; a folder is a store.
+    /// Opens a pool; a folder is a store, and a file that [`crate::join_stores`] wrote is several.
     ///
     /// # Errors
     /// Where a file cannot be read, is truncated, of another kind or of a newer format.
@@ -35,6 +38,9 @@ impl EmbeddingPool {
         let ending = path.extension().and_then(|ending| ending.to_str());
         if path.is_dir() {
             return Self::open_store(path);
+        }
+        if ending != Some("npy") && join::is_joined(path)? {
+            return Self::open_members(path, join::read_joined(path)?);
         }
         let (array, notice) = match ending {
             Some("npy") => Array::open_npy(path)?,
@@ -58,28 +64,44 @@ impl EmbeddingPool {
             ));
         }
         let manifest = Manifest::read(path)?;
-        let (dim, dtype) = (manifest.info.dim, manifest.info.dtype);
+        let member = Member {
+            folder: path.into(),
+            manifest,
+        };
+        Self::open_members(path, vec![member])
+    }
+
+    /// The rows of all `members`, one store after the other.
+    fn open_members(path: &Path, members: Vec<Member>) -> Result<Self> {
         let (mut shards, mut notices) = (Vec::new(), Vec::new());
-        for shard in &manifest.shards {
-            let file = path.join(&shard.file);
-            let length = std::fs::metadata(&file).map_err(Error::read(&file))?.len();
-            if length != shard.bytes {
-                let message = format!("{length} bytes where the manifest says {}", shard.bytes);
-                return Err(Error::damaged(&file, message));
+        let (mut ids, mut checksums) = (Vec::new(), Vec::new());
+        for Member { folder, manifest } in &members {
+            let (dim, dtype) = (manifest.info.dim, manifest.info.dtype);
+            for shard in &manifest.shards {
+                let file = folder.join(&shard.file);
+                let length = std::fs::metadata(&file).map_err(Error::read(&file))?.len();
+                if length != shard.bytes {
+                    let message = format!("{length} bytes where the manifest says {}", shard.bytes);
+                    return Err(Error::damaged(&file, message));
+                }
+                let (array, notice) = Array::open_safetensors(&file, TENSOR)?;
+                if (array.rows, array.dim, array.dtype()) != (shard.rows, dim, dtype) {
+                    let message = format!(
+                        "{}×{} {} where the manifest says {}×{dim} {dtype}",
+                        array.rows,
+                        array.dim,
+                        array.dtype(),
+                        shard.rows
+                    );
+                    return Err(Error::damaged(&file, message));
+                }
+                shards.push(array);
+                notices.extend(notice);
+                checksums.push((file, shard.sha256.clone()));
+                checksums.push((folder.join(&shard.rows_file), shard.rows_sha256.clone()));
             }
-            let (array, notice) = Array::open_safetensors(&file, TENSOR)?;
-            if (array.rows, array.dim, array.dtype()) != (shard.rows, dim, dtype) {
-                let message = format!(
-                    "{}×{} {} where the manifest says {}×{dim} {dtype}",
-                    array.rows,
-                    array.dim,
-                    array.dtype(),
-                    shard.rows
-                );
-                return Err(Error::damaged(&file, message));
-            }
-            shards.push(array);
-            notices.extend(notice);
+            let columns = &manifest.info.columns;
+            ids.push(store::rows::read(folder, &manifest.shards, columns)?);
         }
         if shards.is_empty() {
             return Err(Error::damaged(
@@ -87,8 +109,18 @@ impl EmbeddingPool {
                 "it names no shard",
             ));
         }
-        let ids = store::rows::read(path, &manifest.shards)?;
-        Ok(Self::of(path, shards, ids, Some(manifest), notices))
+        let ids = Ids::joined(ids);
+        if let Some(id) = ids.duplicate() {
+            return Err(Error::DuplicateId {
+                place: path.display().to_string(),
+                id: id.into(),
+            });
+        }
+        let manifest = Manifest::joined(members.into_iter().map(|member| member.manifest));
+        Ok(Self {
+            checksums,
+            ..Self::of(path, shards, ids, manifest, notices)
+        })
     }
 
     fn of(
@@ -117,6 +149,7 @@ impl EmbeddingPool {
             ids,
             manifest,
             notices,
+            checksums: Vec::new(),
         }
     }
 
@@ -135,7 +168,8 @@ impl EmbeddingPool {
         self.dtype
     }
 
-    /// What the store says of itself; `None` for single files.
+    /// What the store says of itself; `None` for single files. Of several that were joined it is what
+    /// they have in common, with all their rows and shards.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()
     }
@@ -192,17 +226,9 @@ impl EmbeddingPool {
     /// # Errors
     /// [`Error::Damaged`] names the first file that differs.
     pub fn verify(&self) -> Result<()> {
-        let shards = self.manifest.iter().flat_map(|manifest| &manifest.shards);
-        let files = shards.flat_map(|shard| {
-            [
-                (&shard.file, &shard.sha256),
-                (&shard.rows_file, &shard.rows_sha256),
-            ]
-        });
-        for (name, expected) in files {
-            let path = self.path.join(name);
-            if sha256_of_file(&path)? != *expected {
-                return Err(Error::damaged(&path, "its SHA-256 is not the manifest's"));
+        for (path, expected) in &self.checksums {
+            if sha256_of_file(path)? != *expected {
+                return Err(Error::damaged(path, "its SHA-256 is not the manifest's"));
             }
         }
         Ok(())

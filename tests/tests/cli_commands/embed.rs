@@ -188,3 +188,85 @@ fn fit_only_on_listed_rows_plays_a_labelled_set() {
         .json();
     assert_eq!(json["rows"], 8);
 }
+
+#[test]
+fn parts_embedded_apart_are_one_pool_for_every_command() {
+    let bench = with_images(Bench::new(), 6);
+    embed(&bench, "").ok();
+    let part = |index: usize| {
+        bench.run(&format!(
+            "embed --device cpu --images images --model resnet20 --weights {WEIGHTS} --shard {index}/3 \
+             --out part{index}.emb"
+        ))
+    };
+    (1..=3).for_each(|index| drop(part(index).ok()));
+    bench
+        .run("join part1.emb part3.emb --out all.emb")
+        .fails(1, &["1 of 3 parts", "2"]);
+    assert!(!bench.has("all.emb"));
+    let json = bench
+        .run("join part3.emb part1.emb part2.emb --out all.emb --json")
+        .ok()
+        .json();
+    assert_eq!(json["rows"].as_u64(), Some(12));
+    let picks = |pool: &str| {
+        bench
+            .run(&format!(
+                "fit --embeddings {pool} --out {pool}.head.safetensors"
+            ))
+            .ok();
+        bench
+            .run(&format!(
+                "select --device cpu --embeddings {pool} --head {pool}.head.safetensors \
+                 --strategy base --budget 5 --out {pool}.csv"
+            ))
+            .ok();
+        std::fs::read(bench.path(&format!("{pool}.csv"))).unwrap()
+    };
+    assert_eq!(picks("all.emb"), picks("pool.emb"));
+    part(0).code_is(2);
+    part(4).code_is(2);
+    let other = part(2);
+    other.fails(1, &["part2.emb", "exists"]);
+}
+
+#[test]
+fn a_manifest_gives_labels_and_groups() {
+    let bench = with_images(Bench::new(), 4);
+    let line = |index: usize| {
+        let (class, label) = [("dark", "night"), ("light", "day")][index % 2];
+        format!(
+            "images/{class}/{:03}.png,{label},camera{}\n",
+            index / 2,
+            index / 4
+        )
+    };
+    let lines: String = (0..8).map(line).collect();
+    let text = format!("path,label,camera\n{lines}images/none.png,day,camera9\n");
+    std::fs::write(bench.path("m.csv"), text).unwrap();
+    let run = bench.run(&format!(
+        "embed --device cpu --images m.csv --model resnet20 --weights {WEIGHTS} --out pool.emb \
+         --max-bad-fraction 0.2 --json"
+    ));
+    let json = run.ok().json();
+    assert_eq!(
+        (json["rows"].as_u64(), json["quarantined"].as_u64()),
+        (Some(8), Some(1))
+    );
+    let quarantine = std::fs::read_to_string(bench.path("pool.emb/quarantine.csv")).unwrap();
+    assert!(quarantine.contains("images/none.png") && quarantine.contains("cannot read"));
+    bench
+        .run("fit --embeddings pool.emb --out head.safetensors")
+        .ok();
+    let select = "select --device cpu --embeddings pool.emb --head head.safetensors --strategy base \
+                  --budget 4 --out picks.csv --force";
+    bench.run(&format!("{select} --group-cap camera=2")).ok();
+    let picks = std::fs::read_to_string(bench.path("picks.csv")).unwrap();
+    let first = picks.lines().skip(1).filter(|line| {
+        let id = line.split(',').nth(2).unwrap();
+        id.ends_with("000.png") || id.ends_with("001.png")
+    });
+    assert_eq!((picks.lines().count(), first.count()), (5, 2), "{picks}");
+    let run = bench.run(&format!("{select} --group-cap lens=2"));
+    run.fails(2, &["no metadata `lens`"]).hints(&["camera"]);
+}

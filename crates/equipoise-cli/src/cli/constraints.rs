@@ -14,10 +14,12 @@ pub(super) struct ConstraintArgs {
     /// Skip rows nearer than R (Euclidean distance of embeddings) to a labelled or picked one
     #[arg(long, value_name = "R", value_parser = distance)]
     min_distance: Option<f64>,
-    /// Pick at most N rows of each value of a column of --metadata. Repeatable
-    #[arg(long, value_name = "COLUMN=N", requires = "metadata")]
+    /// Pick at most N rows of each value of a column of the pool's metadata, or of --metadata.
+    /// Repeatable
+    #[arg(long, value_name = "COLUMN=N")]
     group_cap: Vec<Cap>,
-    /// CSV with `id` or `row` and the columns of --group-cap; it names every available row
+    /// CSV with `id` or `row` and the columns of --group-cap, instead of the pool's own metadata; it
+    /// names every available row
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
     /// CSV with `id` or `row`, and `cost`: budget and quotas count cost, and a row that does not fit into

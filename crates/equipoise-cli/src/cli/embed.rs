@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use equipoise::pool::Dtype;
+use equipoise::pool::{Dtype, Part};
 
 use super::preprocess::PreprocessArgs;
 use super::reading::{ReadingArgs, check_model};
@@ -19,12 +19,22 @@ Examples:
       --preprocess cifar --batch 512 --out pool.emb
   equipoise embed --images train.tar --model resnet20 --weights net.th --head-out head.safetensors \\
       --out pool.emb
+  equipoise embed --images manifest.csv --model vit_base_patch16 --weights dino.pth --shard 2/8 \\
+      --out part2.emb
 
 A run that was stopped goes on where it stopped: give the same command again.")]
 pub(crate) struct EmbedArgs {
-    /// The images: a folder (class folders or flat), a .tar, or a glob of them
+    /// The images: a folder (class folders or flat), a .tar (class folders or WebDataset), a manifest
+    /// (.csv or .jsonl with `path`), a .txt list of paths and labels, or a glob of tars or images
     #[arg(long, value_name = "SRC")]
     images: String,
+    /// The folder that paths in a manifest or list are relative to; by default the file's own
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Embed only part i of n, from 1, of the images: several machines share a source, and
+    /// `equipoise join` makes one pool of their stores
+    #[arg(long, value_name = "i/n", value_parser = part)]
+    shard: Option<Part>,
     /// The backbone: resnet18, resnet34, resnet50, resnet101, wide_resnet50_2; resnet20, 32, 44, 56
     /// of CIFAR; vit_small_, vit_base_, vit_large_patch8, 14, 16. `inspect` tells which fits
     #[arg(long, value_name = "NAME")]
@@ -65,6 +75,15 @@ enum DtypeArg {
     F32,
 }
 
+fn part(text: &str) -> Result<Part, String> {
+    let parts = text.split_once('/');
+    let parts = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((index, count)) if (1..=count).contains(&index) => Ok(Part { index, count }),
+        _ => Err("i/n, such as 1/3: i from 1 to n".into()),
+    }
+}
+
 impl EmbedArgs {
     /// What was meant.
     ///
@@ -83,6 +102,8 @@ impl EmbedArgs {
             preprocess,
             sized,
             images: self.images,
+            root: self.root,
+            part: self.shard,
             model: self.model,
             weights: self.weights,
             reading: self.reading.meant(),

@@ -9,6 +9,7 @@ mod demo;
 mod embed;
 mod fit;
 mod inspect;
+mod join;
 mod machine;
 mod merge;
 mod preprocess;
@@ -31,6 +32,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use embed::EmbedArgs;
 pub(crate) use fit::FitArgs;
 pub(crate) use inspect::InspectArgs;
+pub(crate) use join::JoinArgs;
 pub(crate) use merge::MergeArgs;
 pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Turn images into an embedding store
     Embed(EmbedArgs),
+    /// Make one pool of the stores that several machines embedded, without copying
+    Join(JoinArgs),
     /// Fit a linear head on the rows that have a label
     Fit(FitArgs),
     /// Pick the rows that are worth a label

@@ -38,12 +38,16 @@ impl Wanted {
     /// Where one cannot be read, lacks a column or does not name an available row.
     pub(crate) fn read(&self, ids: &Ids, available: &RowSet) -> Result<Read> {
         let mut groups = Vec::new();
-        if let Some(path) = &self.metadata {
-            for (column, cap) in &self.caps {
-                let values = pool::read_column(path, ids, column)?;
-                every(path, &values, ids, available, column)?;
-                groups.push(grouped(column, *cap, values));
-            }
+        for (column, cap) in &self.caps {
+            let values = match &self.metadata {
+                Some(path) => {
+                    let values = pool::read_column(path, ids, column)?;
+                    every(path, &values, ids, available, column)?;
+                    values
+                }
+                None => of_pool(ids, column)?,
+            };
+            groups.push(grouped(column, *cap, values));
         }
         let costs = match &self.costs {
             Some(path) => {
@@ -59,6 +63,21 @@ impl Wanted {
             costs,
         })
     }
+}
+
+/// A column of the pool's own metadata; rows without a value are in no group.
+fn of_pool(ids: &Ids, column: &str) -> Result<Vec<Option<String>>> {
+    ids.metadata(column).ok_or_else(|| {
+        let columns: Vec<&str> = ids.columns().collect();
+        let failure = Failure::usage(format!("--group-cap: the pool has no metadata `{column}`"));
+        failure.with_hint(match columns.is_empty() {
+            true => "name a CSV with --metadata: the pool has none".to_owned(),
+            false => format!(
+                "it has {}; or name a CSV with --metadata",
+                columns.join(", ")
+            ),
+        })
+    })
 }
 
 impl Read {

@@ -201,6 +201,8 @@ fn embed_job(images: &Path, weights: &Path, out: PathBuf) -> embed::Job {
     embed::Job {
         reading: LoadOptions::default(),
         images: images.display().to_string(),
+        root: None,
+        part: None,
         model: backbone::MODEL.into(),
         weights: weights.into(),
         out,

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use equipoise::burn::{Backbone, LoadOptions, ModelDevice};
 use equipoise::pool::{
-    self, BadImage, Dtype, HeadFile, Image, Preprocess, Source, StoreInfo, StoreWriter,
+    self, BadImage, Dtype, Encoded, HeadFile, Image, Part, Preprocess, Source, StoreInfo,
+    StoreWriter,
 };
 use indicatif::ProgressBar;
 use rayon::prelude::*;
@@ -21,6 +22,8 @@ use crate::failure::{Failure, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub images: String,
+    pub root: Option<PathBuf>,
+    pub part: Option<Part>,
     pub model: String,
     pub weights: PathBuf,
     pub reading: LoadOptions,
@@ -77,7 +80,11 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
 /// Where a file cannot be read or written, or too many images are corrupt.
 pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<Report> {
     let started = Instant::now();
-    let source = Source::open(&job.images)?;
+    let source = Source::open(&job.images, job.root.as_deref())?;
+    let source = match job.part {
+        Some(part) => source.part(part)?,
+        None => source,
+    };
     let (backbone, loaded) = Backbone::load(&job.model, &job.weights, &job.reading, device)?;
     console.note(format!(
         "{}: {}, {}, layout {}, names after {:?}",
@@ -181,7 +188,7 @@ const USUAL: (usize, usize) = (224, 224);
 /// Height and width of the first image that is none of the corrupt ones.
 fn first_size(source: &Source, preprocess: &Preprocess, from: usize) -> (usize, usize) {
     let tried = source.stream(from).take(TRIED);
-    let mut images = tried.filter_map(|item| preprocess.apply(&item.ok()?.1).ok());
+    let mut images = tried.filter_map(|item| preprocess.apply(&item.ok()?.1.ok()?).ok());
     images
         .next()
         .map_or(USUAL, |image| (image.height, image.width))
@@ -241,11 +248,11 @@ fn read_ahead(
 ) {
     let mut stream = source.stream(from);
     loop {
-        let encoded: Result<Vec<(usize, Vec<u8>)>, _> = stream.by_ref().take(batch).collect();
+        let encoded: Result<Vec<(usize, Encoded)>, _> = stream.by_ref().take(batch).collect();
         let decoded = encoded.map(|encoded| {
             encoded
                 .into_par_iter()
-                .map(|(index, bytes)| (index, preprocess.apply(&bytes)))
+                .map(|(index, bytes)| (index, bytes.and_then(|bytes| preprocess.apply(&bytes))))
                 .collect::<Decoded>()
         });
         let last = match &decoded {

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod fit;
 mod input;
 pub(crate) mod inspect;
+pub(crate) mod join;
 pub(crate) mod machine;
 pub(crate) mod merge;
 pub(crate) mod question;

@@ -59,9 +59,9 @@ impl SharedQuestion {
     /// # Errors
     /// [`crate::Error::Read`].
     pub fn pool_digest(pool: &EmbeddingPool) -> Result<String> {
-        match pool.manifest() {
-            Some(_) => sha256_of_file(&pool.path().join(crate::store::MANIFEST)),
-            None => sha256_of_file(pool.path()),
+        match pool.path().is_dir() {
+            true => sha256_of_file(&pool.path().join(crate::store::MANIFEST)),
+            false => sha256_of_file(pool.path()),
         }
     }
 

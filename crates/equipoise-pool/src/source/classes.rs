@@ -48,20 +48,15 @@ fn enclosing(listed: &[Listed]) -> usize {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::{Entry, Place};
+    use super::super::place::Place;
     use super::*;
 
     fn classes(paths: &[&str]) -> (Vec<String>, Vec<Option<String>>) {
         let mut listed: Vec<Listed> = paths
             .iter()
-            .map(|path| Listed {
-                path: (*path).into(),
-                entry: Entry {
-                    id: (*path).into(),
-                    uri: String::new(),
-                    label: None,
-                },
-                place: Place::File(PathBuf::new()),
+            .map(|path| {
+                let place = Place::File(PathBuf::new());
+                Listed::new((*path).into(), (*path).into(), String::new(), place)
             })
             .collect();
         let classes = assign(&mut listed);

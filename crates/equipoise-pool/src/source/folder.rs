@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Listed, Place, is_image};
+use super::place::Place;
+use super::{Listed, is_image};
 use crate::{Error, Result};
 
 /// The images under `root`, in any order.
@@ -43,20 +44,25 @@ fn visit(
         if path.is_dir() {
             visit(&path, &format!("{inside}/"), above, listed)?;
         } else if is_image(&inside) {
-            let uri = path
-                .to_str()
-                .ok_or_else(|| Error::format(&path, "its path is not UTF-8"))?;
-            listed.push(Listed {
-                entry: Entry {
-                    id: inside.clone(),
-                    uri: uri.into(),
-                    label: None,
-                },
-                path: inside,
-                place: Place::File(path),
-            });
+            listed.push(image(&path, inside)?);
         }
     }
     above.pop();
     Ok(())
+}
+
+/// The image file at `path`, which a glob named; its path inside the source is that below `folder`.
+pub(super) fn file(path: &Path, folder: &Path) -> Result<Listed> {
+    let inside = path.strip_prefix(folder).unwrap_or(path);
+    let parts: Option<Vec<&str>> = inside.iter().map(|part| part.to_str()).collect();
+    let inside = parts.ok_or_else(|| Error::format(path, "its name is not UTF-8"))?;
+    let absolute = std::path::absolute(path).map_err(Error::read(path))?;
+    image(&absolute, inside.join("/"))
+}
+
+fn image(path: &Path, inside: String) -> Result<Listed> {
+    let uri = path.to_str();
+    let uri = uri.ok_or_else(|| Error::format(path, "its path is not UTF-8"))?;
+    let place = Place::File(path.into());
+    Ok(Listed::new(inside.clone(), inside, uri.into(), place))
 }

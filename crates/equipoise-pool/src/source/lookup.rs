@@ -1,16 +1,15 @@
 //! Single images by the URIs that a store keeps.
 
-use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
-use super::Source;
+use super::place::{Reader, Tars, resolve};
 use crate::{Error, Result};
 
 /// Reads images by URI; tar files are listed once.
 #[derive(Debug, Default)]
 pub struct ImageLookup {
-    tars: HashMap<String, Source>,
+    tars: Tars,
+    reader: Reader,
 }
 
 impl ImageLookup {
@@ -22,28 +21,16 @@ impl ImageLookup {
     /// The encoded image at `uri`: a path, or `TAR#MEMBER`.
     ///
     /// # Errors
-    /// [`Error::Read`] where it is not there any more, and what [`Source::open`] says of a tar.
+    /// [`Error::Read`] where it is not there any more; [`Error::Format`] where the tar is none.
     pub fn read(&mut self, uri: &str) -> Result<Vec<u8>> {
         let path = Path::new(uri);
-        let missing = || Error::read(path)(std::io::ErrorKind::NotFound.into());
-        let member = match path.is_file() {
-            true => None,
-            false => uri.rsplit_once(".tar#"),
-        };
-        let Some((stem, member)) = member else {
-            return fs::read(path).map_err(Error::read(path));
-        };
-        let tar = format!("{stem}.tar");
-        if !self.tars.contains_key(&tar) {
-            let opened = Source::open(&tar)?;
-            self.tars.insert(tar.clone(), opened);
+        if path.is_file() {
+            return std::fs::read(path).map_err(Error::read(path));
         }
-        let source = self.tars.get(&tar).ok_or_else(missing)?;
-        let found = source
-            .entries()
-            .binary_search_by(|entry| entry.id.as_str().cmp(member))
-            .map_err(|_| missing())?;
-        let (_, bytes) = source.stream(found).next().ok_or_else(missing)??;
-        Ok(bytes)
+        let found = resolve(uri, Path::new(""), &mut self.tars)?;
+        let missing = || Error::read(path)(std::io::ErrorKind::NotFound.into());
+        let (place, _) = found.ok_or_else(missing)?;
+        let read = self.reader.read(&place, self.tars.paths());
+        read.map_err(Error::read(path))
     }
 }

@@ -1,19 +1,21 @@
 //! Reading a source's images one after the other.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::Path;
 
-use super::{Place, Source};
-use crate::{Error, Result};
+use super::Source;
+use super::place::{Place, Reader};
+use crate::{BadImage, Error, Result};
 
-/// The encoded images of a source, in order, each with its entry's index.
+/// An encoded image, or why its file could not be read.
+pub type Encoded = std::result::Result<Vec<u8>, BadImage>;
+
+/// The encoded images of a source, in order, each with its entry's index. A file that cannot be
+/// read is a bad image; a tar file that cannot be read is an error, after which the stream ends.
 #[derive(Debug)]
 pub struct Stream<'a> {
     source: &'a Source,
     next: usize,
-    /// The tar file that is open, and its number.
-    tar: Option<(usize, File)>,
+    reader: Reader,
 }
 
 impl<'a> Stream<'a> {
@@ -21,41 +23,25 @@ impl<'a> Stream<'a> {
         Self {
             source,
             next: from,
-            tar: None,
+            reader: Reader::default(),
         }
     }
 
-    fn read(&mut self, index: usize) -> Result<Vec<u8>> {
-        match &self.source.places[index] {
-            Place::File(path) => fs::read(path).map_err(Error::read(path)),
-            Place::Member(number, start, size) => {
-                let read = self.read_member(*number, *start, *size);
-                read.map_err(|error| {
-                    let uri = PathBuf::from(&self.source.entries[index].uri);
-                    Error::read(&uri)(error)
-                })
+    fn read(&mut self, index: usize) -> Result<Encoded> {
+        let place = &self.source.places[index];
+        match (self.reader.read(place, &self.source.tars), place) {
+            (Ok(bytes), _) => Ok(Ok(bytes)),
+            (Err(error), Place::File(_)) => Ok(Err(BadImage::new(format!("cannot read: {error}")))),
+            (Err(error), Place::Member(..)) => {
+                let uri = Path::new(&self.source.entries[index].uri);
+                Err(Error::read(uri)(error))
             }
         }
-    }
-
-    fn read_member(&mut self, number: usize, start: u64, size: usize) -> io::Result<Vec<u8>> {
-        let file = match &mut self.tar {
-            Some((open, file)) if *open == number => file,
-            other => {
-                &mut other
-                    .insert((number, File::open(&self.source.tars[number])?))
-                    .1
-            }
-        };
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = vec![0; size];
-        file.read_exact(&mut bytes)?;
-        Ok(bytes)
     }
 }
 
 impl Iterator for Stream<'_> {
-    type Item = Result<(usize, Vec<u8>)>;
+    type Item = Result<(usize, Encoded)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next;
@@ -67,7 +53,7 @@ impl Iterator for Stream<'_> {
             Ok(_) => index + 1,
             Err(_) => self.source.entries.len(),
         };
-        Some(read.map(|bytes| (index, bytes)))
+        Some(read.map(|encoded| (index, encoded)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

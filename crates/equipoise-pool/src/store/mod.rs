@@ -1,5 +1,6 @@
 //! The embedding store: a folder of shards, a file of ids beside each, and a manifest.
 
+pub(crate) mod join;
 mod progress;
 pub(crate) mod rows;
 mod writer;
@@ -10,9 +11,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use join::join_stores;
 pub use writer::{StoreWriter, Stored};
 
-use crate::{Error, Preprocess, Result, Source};
+use crate::{Error, Part, Preprocess, Result, Source};
 
 /// Version of the store's format that is written, and the newest that is read.
 pub const STORE_VERSION: u64 = 1;
@@ -66,6 +68,9 @@ pub struct SourceInfo {
     pub digest: String,
     /// Number of images, bad ones included.
     pub entries: usize,
+    /// Which part of the source they are; `None` for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
 }
 
 /// The settings of a store. A run goes on with an unfinished store only if all are the same.
@@ -85,6 +90,9 @@ pub struct StoreInfo {
     pub shard_rows: usize,
     /// Class names in order; empty where the source has none.
     pub classes: Vec<String>,
+    /// Columns of metadata that follow `id,uri,label` in the files of ids.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// Where the images come from.
     pub source: SourceInfo,
 }
@@ -106,10 +114,12 @@ impl StoreInfo {
             dim,
             shard_rows: DEFAULT_SHARD_ROWS,
             classes: source.classes().to_vec(),
+            columns: source.columns().to_vec(),
             source: SourceInfo {
                 spec: source.spec().into(),
-                digest: source.digest(),
+                digest: source.digest().into(),
                 entries: source.entries().len(),
+                part: source.which_part(),
             },
         }
     }
@@ -124,7 +134,7 @@ pub struct Shard {
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
-    /// The CSV file with a line per row: `id,uri,label`.
+    /// The CSV file with a line per row: `id,uri,label`, and the store's columns of metadata.
     pub rows_file: String,
     /// SHA-256 of that.
     pub rows_sha256: String,
@@ -161,6 +171,20 @@ impl Manifest {
             quarantined,
             shards,
         }
+    }
+
+    /// What several stores have in common, with all their rows and shards; `None` of none.
+    pub(crate) fn joined(manifests: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut manifests = manifests.into_iter();
+        let mut joined = manifests.next()?;
+        for other in manifests {
+            joined.rows += other.rows;
+            joined.quarantined += other.quarantined;
+            joined.info.source.entries += other.info.source.entries;
+            joined.info.source.part = None;
+            joined.shards.extend(other.shards);
+        }
+        Some(joined)
     }
 
     /// Reads the manifest of the store `folder`.

@@ -71,7 +71,9 @@ impl Progress {
         let names: Vec<String> = differ
             // The same images may be written another way.
             .filter(|(name, value)| match name.as_str() {
-                "source" => value["digest"] != theirs["source"]["digest"],
+                "source" => ["digest", "part"]
+                    .iter()
+                    .any(|part| value[part] != theirs["source"][part]),
                 name => **value != theirs[name],
             })
             .map(|(name, _)| name.replace('_', " "))

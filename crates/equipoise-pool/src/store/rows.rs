@@ -1,4 +1,4 @@
-//! The file of ids beside each shard: CSV with the columns `id,uri,label`.
+//! The file of ids beside each shard: CSV with the columns `id,uri,label`, and the source's metadata.
 
 use std::path::Path;
 
@@ -13,16 +13,20 @@ const HEADER: [&str; 3] = ["id", "uri", "label"];
 pub(super) struct RowsText(csv::Writer<Vec<u8>>);
 
 impl RowsText {
-    pub(super) fn new() -> Self {
+    /// Lines with these columns of metadata.
+    pub(super) fn new(columns: &[String]) -> Self {
         let mut writer = csv::Writer::from_writer(Vec::new());
         // Writing to memory cannot fail.
-        let _ = writer.write_record(HEADER);
+        let _ = writer.write_record(HEADER.into_iter().chain(columns.iter().map(String::as_str)));
         Self(writer)
     }
 
     pub(super) fn push(&mut self, entry: &Entry) {
         let label = entry.label.as_deref().unwrap_or_default();
-        let _ = self.0.write_record([&entry.id, &entry.uri, label]);
+        let fields = [&entry.id, &entry.uri, label].into_iter();
+        let _ = self
+            .0
+            .write_record(fields.chain(entry.metadata.iter().map(String::as_str)));
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -30,9 +34,10 @@ impl RowsText {
     }
 }
 
-/// Reads the ids of all shards.
-pub(crate) fn read(folder: &Path, shards: &[Shard]) -> Result<Ids> {
+/// Reads the ids of all shards, with these columns of metadata.
+pub(crate) fn read(folder: &Path, shards: &[Shard], columns: &[String]) -> Result<Ids> {
     let (mut ids, mut uris, mut labels) = (Column::default(), Column::default(), Column::default());
+    let mut metadata = vec![Column::default(); columns.len()];
     let mut record = csv::StringRecord::new();
     for shard in shards {
         let path = folder.join(&shard.rows_file);
@@ -51,11 +56,16 @@ pub(crate) fn read(folder: &Path, shards: &[Shard]) -> Result<Ids> {
         let Some(id) = id else {
             return Err(Error::damaged(&path, "it has no column `id`"));
         };
+        let place = |name: &str| headers.iter().position(|header| header == name);
+        let places: Vec<_> = columns.iter().map(|name| place(name)).collect();
         while reader.read_record(&mut record).map_err(damaged)? {
             let field = |column: Option<usize>| column.and_then(|column| record.get(column));
             ids.push(field(Some(id)).unwrap_or_default());
             uris.push(field(uri).unwrap_or_default());
             labels.push(field(label).unwrap_or_default());
+            for (column, place) in metadata.iter_mut().zip(&places) {
+                column.push(field(*place).unwrap_or_default());
+            }
         }
         if ids.len() - before != shard.rows {
             let message = format!(
@@ -66,12 +76,6 @@ pub(crate) fn read(folder: &Path, shards: &[Shard]) -> Result<Ids> {
             return Err(Error::damaged(&path, message));
         }
     }
-    let ids = Ids::named(ids, uris, labels);
-    match ids.duplicate() {
-        Some(id) => Err(Error::DuplicateId {
-            place: folder.display().to_string(),
-            id: id.into(),
-        }),
-        None => Ok(ids),
-    }
+    let metadata = columns.iter().cloned().zip(metadata).collect();
+    Ok(Ids::named(ids, uris, labels, metadata))
 }

@@ -47,11 +47,11 @@ impl std::fmt::Debug for Open {
 }
 
 impl Open {
-    fn new() -> Self {
+    fn new(columns: &[String]) -> Self {
         Self {
             bytes: Vec::new(),
             rows: 0,
-            text: RowsText::new(),
+            text: RowsText::new(columns),
         }
     }
 }
@@ -105,8 +105,8 @@ impl StoreWriter {
             path: path.into(),
             partial,
             next: progress.consumed,
+            shard: Open::new(&progress.info.columns),
             progress,
-            shard: Open::new(),
             lock,
         })
     }
@@ -202,7 +202,7 @@ impl StoreWriter {
     /// shard, never more.
     fn complete_shard(&mut self) -> Result<()> {
         let number = self.progress.shards.len();
-        let open = std::mem::replace(&mut self.shard, Open::new());
+        let open = std::mem::replace(&mut self.shard, Open::new(&self.progress.info.columns));
         let info = &self.progress.info;
         let header = tensors::header(
             &[(TENSOR, info.dtype.into(), &[open.rows, info.dim])],
@@ -266,7 +266,7 @@ impl StoreWriter {
         if self.progress.info.classes.is_empty() {
             return Ok(());
         }
-        let ids = rows::read(&self.partial, &self.progress.shards)?;
+        let ids = rows::read(&self.partial, &self.progress.shards, &[])?;
         let path = self.partial.join(LABELS);
         let mut writer = csv::Writer::from_writer(OutputFile::create(&path, true)?);
         let error = |error: csv::Error| Error::write(&path)(error.into());

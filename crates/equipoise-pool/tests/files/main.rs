@@ -3,6 +3,8 @@
 mod candidates;
 mod heads;
 mod lists;
+mod manifests;
+mod parts;
 mod picks;
 mod pools;
 mod python;

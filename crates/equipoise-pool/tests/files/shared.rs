@@ -39,7 +39,7 @@ fn fixtures_open_as_pools_and_heads() {
 fn cifar_tars_are_listed_and_decoded() {
     for (name, images) in [("test.tar", 10_000), ("train.tar", 50_000)] {
         let path = shared("data/cifar10").join(name);
-        let source = Source::open(path.to_str().unwrap()).unwrap();
+        let source = Source::open(path.to_str().unwrap(), None).unwrap();
         assert_eq!(
             (source.entries().len(), source.classes().len()),
             (images, 10)
@@ -51,7 +51,7 @@ fn cifar_tars_are_listed_and_decoded() {
         );
         for item in source.stream(images - 300) {
             let (index, bytes) = item.unwrap();
-            let image = Preprocess::CIFAR.apply(&bytes).unwrap();
+            let image = Preprocess::CIFAR.apply(&bytes.unwrap()).unwrap();
             assert_eq!((image.height, image.width), (32, 32), "{index}");
         }
     }

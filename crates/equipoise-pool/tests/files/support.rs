@@ -51,7 +51,7 @@ impl Folder {
     }
 
     pub(crate) fn source(&self) -> Source {
-        Source::open(self.path("images").to_str().unwrap()).unwrap()
+        Source::open(self.path("images").to_str().unwrap(), None).unwrap()
     }
 
     pub(crate) fn tensors(&self, name: &str, tensors: &[(&str, Type, &[usize], &[u8])]) -> PathBuf {
