@@ -1,6 +1,8 @@
 //! Computing embeddings with a backbone.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData};
 use equipoise_core::Head;
@@ -10,15 +12,18 @@ use sha2::{Digest, Sha256};
 use crate::checkpoint::{Checkpoint, hex};
 use crate::loading::{LoadOptions, LoadReport, Loaded, Matched};
 use crate::models::{COLOURS, Network, Pooling};
-use crate::{Error, ModelDevice};
+use crate::{Error, ModelDevice, parts};
 
 /// Pixels that one thread takes through the network at once on the CPU: their activations stay
 /// near it, and threads don't wait for one another between layers. Sixteen images of 32×32.
 const CPU_PIXELS: usize = 16 * 32 * 32;
 
-/// Pixels that go through the network at once on a GPU: enough to fill it. 512 images of 32×32,
-/// at 34 MB for the activations of the first stage of a CIFAR network.
-const GPU_PIXELS: usize = 512 * 32 * 32;
+/// Pixels that go through the network at once on a GPU: enough to fill it. 64 images of 224×224, at
+/// 200 MB for the activations of ResNet-50's first stage.
+const GPU_PIXELS: usize = 64 * 224 * 224;
+
+/// Parts of a batch on a GPU, so that one is uploaded while another is computed.
+const GPU_PARTS: usize = 4;
 
 /// A network that makes embeddings, on a device, for inference.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ pub struct Backbone {
     path: PathBuf,
     digest: String,
     device: ModelDevice,
+    /// Images that the device's memory holds at once, as far as it is known.
+    most_together: AtomicUsize,
+    /// Nanoseconds spent handing images to a GPU.
+    uploading: AtomicU64,
 }
 
 impl Backbone {
@@ -70,6 +79,8 @@ impl Backbone {
             path: weights.to_owned(),
             digest: digest(checkpoint.digest(), options),
             device: device.clone(),
+            most_together: AtomicUsize::new(usize::MAX),
+            uploading: AtomicU64::new(0),
         };
         Ok((backbone, report))
     }
@@ -103,7 +114,7 @@ impl Backbone {
     /// How many images of `height`×`width` at a time make good use of the device.
     pub fn batch(&self, height: usize, width: usize) -> usize {
         match self.device.is_gpu() {
-            true => fitting(GPU_PIXELS, height * width),
+            true => fitting(GPU_PIXELS, height * width) * GPU_PARTS,
             false => fitting(CPU_PIXELS, height * width) * rayon::current_num_threads() * 4,
         }
     }
@@ -114,7 +125,8 @@ impl Backbone {
     ///
     /// # Errors
     /// [`Error::Shape`] where there are not n·3·height·width numbers, a side is 0 or not a multiple
-    /// of the network's patches; [`Error::Device`] where the device fails.
+    /// of the network's patches; [`Error::Device`] where the device fails, or its memory does not
+    /// hold a single image.
     pub fn embed(
         &self,
         images: &[f32],
@@ -138,26 +150,58 @@ impl Backbone {
                 found: format!("{height}×{width}"),
             });
         }
-        let some = |images: &[f32]| {
+        let together = match self.device.is_gpu() {
+            true => fitting(GPU_PIXELS, height * width),
+            false => fitting(CPU_PIXELS, height * width),
+        };
+        let launch = |images: &[f32]| {
+            let started = Instant::now();
             let shape = [images.len() / pixels, COLOURS, height, width];
             let data = TensorData::new(images.to_vec(), shape);
             let images = Tensor::from_data(data, self.device.burn());
-            self.network
-                .embed(images)
-                .try_into_vec_as::<f32>()
-                .map_err(|error| self.device.failed(error))
-        };
-        let parts: Result<Vec<_>, _> = match self.device.is_gpu() {
-            true => {
-                let together = fitting(GPU_PIXELS, height * width) * pixels;
-                images.chunks(together).map(some).collect()
+            if self.device.is_gpu() {
+                let nanoseconds = started.elapsed().as_nanos() as u64;
+                self.uploading.fetch_add(nanoseconds, Ordering::Relaxed);
             }
-            false => {
-                let together = fitting(CPU_PIXELS, height * width) * pixels;
-                images.par_chunks(together).map(some).collect()
-            }
+            self.network.embed(images)
         };
-        Ok(parts?.concat())
+        if !self.device.is_gpu() {
+            let parts = images.par_chunks(together * pixels).map(|images| {
+                let values = launch(images).try_into_vec_as::<f32>();
+                values.map_err(|error| self.device.failed(error))
+            });
+            return Ok(parts.collect::<Result<Vec<_>, _>>()?.concat());
+        }
+        let most = self.most_together.load(Ordering::Relaxed);
+        let (values, together) = parts::embed(
+            images,
+            pixels,
+            together.min(most),
+            |images| {
+                // A device that fails may panic inside burn; it is an error of its own here.
+                parts::caught(|| launch(images)).map_err(|reason| self.device.failed(reason))
+            },
+            |launched| {
+                let read = parts::caught(|| launched.try_into_vec_as::<f32>());
+                let read = read.and_then(|read| read.map_err(|error| error.to_string()));
+                read.map_err(|reason| self.device.failed(reason))
+            },
+        )?;
+        if let Some(together) = together {
+            self.most_together.fetch_min(together, Ordering::Relaxed);
+        }
+        Ok(values)
+    }
+
+    /// Seconds spent handing images to a GPU, as far as the host takes part in it.
+    pub fn upload_seconds(&self) -> f64 {
+        self.uploading.load(Ordering::Relaxed) as f64 / 1e9
+    }
+
+    /// How many images the device's memory holds at once, where it proved too small for more.
+    pub fn reduced_to(&self) -> Option<usize> {
+        let most = self.most_together.load(Ordering::Relaxed);
+        (most < usize::MAX).then_some(most)
     }
 
     /// Logits, (n, C) row-major, of the checkpoint's own classifier; images as for [`Self::embed`].

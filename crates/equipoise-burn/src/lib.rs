@@ -14,6 +14,7 @@ mod key_map;
 mod layout;
 mod loading;
 mod models;
+mod parts;
 mod train;
 
 pub use backbone::Backbone;

@@ -155,18 +155,33 @@ impl Preprocess {
     /// # Errors
     /// [`BadImage`] as [`crate::decode`] says, or where it would become too large.
     pub fn apply(&self, encoded: &[u8]) -> Result<Image, BadImage> {
+        self.make_ready(self.decode(encoded)?)
+    }
+
+    /// The first half of [`Self::apply`]: the pixels, upright if that is asked for.
+    ///
+    /// # Errors
+    /// [`BadImage`] as [`crate::decode`] says.
+    pub fn decode(&self, encoded: &[u8]) -> Result<RgbImage, BadImage> {
         let decoded = match self.resize {
             Some(side) if self.reduced_jpeg => decode_reduced(encoded, side)?,
             _ => decode_oriented(encoded)?,
         };
-        let pixels = match self.exif {
+        Ok(match self.exif {
             Exif::Ignore => decoded.pixels,
             Exif::Apply => {
                 let mut image = DynamicImage::ImageRgb8(decoded.pixels);
                 image.apply_orientation(decoded.orientation);
                 image.into_rgb8()
             }
-        };
+        })
+    }
+
+    /// The second half of [`Self::apply`]: pixels resized, cropped and normalised.
+    ///
+    /// # Errors
+    /// [`BadImage`] where the image would become too large.
+    pub fn make_ready(&self, pixels: RgbImage) -> Result<Image, BadImage> {
         let window = Window::of(self, (pixels.width() as usize, pixels.height() as usize))?;
         Ok(self.normalised(&window, &window.resized(&pixels, self.interpolation)))
     }

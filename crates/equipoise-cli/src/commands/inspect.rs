@@ -97,19 +97,23 @@ fn model(found: &ModelMatch) -> String {
     text
 }
 
-/// The first few names, and how many more there are. PyTorch's counters of batches, which nothing
-/// needs, are left for last.
+/// The first few names, and how many more there are; PyTorch's counters of batches, which nothing
+/// needs, are only counted.
 pub(super) fn named(names: &[String]) -> String {
-    let (counters, mut shown): (Vec<&str>, Vec<&str>) = names
+    let (counters, others): (Vec<&str>, Vec<&str>) = names
         .iter()
         .map(String::as_str)
         .partition(|name| name.ends_with("num_batches_tracked"));
-    shown.extend(counters);
-    let more = shown.len().saturating_sub(NAMED);
-    shown.truncate(NAMED);
-    let shown = shown.join(", ");
-    match more {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+    let mut shown: Vec<String> = others
+        .iter()
+        .take(NAMED)
+        .map(|name| name.to_string())
+        .collect();
+    if others.len() > NAMED {
+        shown.push(format!("{} more", others.len() - NAMED));
     }
+    if !counters.is_empty() {
+        shown.push(format!("{} counters of batches", counters.len()));
+    }
+    shown.join(", ")
 }

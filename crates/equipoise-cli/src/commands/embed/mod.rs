@@ -1,22 +1,21 @@
 //! `embed`: turns images into an embedding store.
 
+mod pipeline;
+mod spent;
+
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
 use equipoise::burn::{Backbone, LoadOptions, ModelDevice};
-use equipoise::pool::{
-    self, BadImage, Dtype, Encoded, HeadFile, Image, Part, Preprocess, Source, StoreInfo,
-    StoreWriter,
-};
-use indicatif::ProgressBar;
-use rayon::prelude::*;
+use equipoise::pool::{Dtype, HeadFile, Part, Preprocess, Source, StoreInfo, StoreWriter};
 use serde::Serialize;
 
 use super::inspect::named;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
+use pipeline::Pipeline;
+use spent::{Seconds, Spent};
 
 /// One run over a source.
 #[derive(Debug, Clone)]
@@ -54,10 +53,10 @@ pub(crate) struct Report {
     pub device: String,
     pub images_per_second: f64,
     pub seconds: f64,
+    pub spent: Seconds,
+    /// Images at once through the network, where the device's memory held no more.
+    pub reduced_to: Option<usize>,
 }
-
-/// Batches that wait, decoded, for the model.
-const AHEAD: usize = 2;
 
 /// Runs and prints.
 ///
@@ -123,11 +122,18 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
         .with_position(resumed_at as u64);
     bar.reset_eta();
     let computing = Instant::now();
-    let outcome = stream(job, &source, &backbone, &mut writer, &bar);
+    let spent = Spent::default();
+    let pipeline = Pipeline {
+        job,
+        source: &source,
+        backbone: &backbone,
+        spent: &spent,
+    };
+    let outcome = pipeline.run(&mut writer, &bar);
     bar.finish_and_clear();
     outcome?;
     let images_per_second = (images - resumed_at) as f64 / computing.elapsed().as_secs_f64();
-    let stored = writer.finish()?;
+    let stored = spent.write.time(|| writer.finish())?;
     Ok(Report {
         out: job.out.clone(),
         images,
@@ -140,6 +146,8 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
         device: device.name().to_owned(),
         images_per_second,
         seconds: started.elapsed().as_secs_f64(),
+        spent: spent.seconds(backbone.upload_seconds()),
+        reduced_to: backbone.reduced_to(),
     })
 }
 
@@ -157,41 +165,6 @@ fn store_info(job: &Job, source: &Source, backbone: &Backbone) -> StoreInfo {
         info.shard_rows = rows;
     }
     info
-}
-
-/// Reads and decodes on one side while the model and the store work on the other.
-fn stream(
-    job: &Job,
-    source: &Source,
-    backbone: &Backbone,
-    writer: &mut StoreWriter,
-    bar: &ProgressBar,
-) -> Result<()> {
-    let from = writer.resume_at();
-    let batch = job.batch.unwrap_or_else(|| {
-        let (height, width) = first_size(source, &job.preprocess, from);
-        backbone.batch(height, width)
-    });
-    std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel(AHEAD);
-        scope.spawn(move || read_ahead(source, &job.preprocess, from, batch, &sender));
-        consume(job, &receiver, source, backbone, writer, bar)
-    })
-}
-
-/// Images that are tried before a size is guessed.
-const TRIED: usize = 16;
-
-/// The usual size of images that a backbone takes.
-const USUAL: (usize, usize) = (224, 224);
-
-/// Height and width of the first image that is none of the corrupt ones.
-fn first_size(source: &Source, preprocess: &Preprocess, from: usize) -> (usize, usize) {
-    let tried = source.stream(from).take(TRIED);
-    let mut images = tried.filter_map(|item| preprocess.apply(&item.ok()?.1.ok()?).ok());
-    images
-        .next()
-        .map_or(USUAL, |image| (image.height, image.width))
 }
 
 /// Writes the classifier of the weights where that was asked for.
@@ -234,119 +207,6 @@ fn check_bad(job: &Job, writer: &StoreWriter, images: usize) -> Result<()> {
     ))
 }
 
-/// One batch, read and decoded: the entry's index, and its image or what is wrong with it.
-type Decoded = Indexed<Result<Image, BadImage>>;
-
-/// Reads the source in order, decodes on all cores and sends batch by batch, until the source
-/// ends or nobody listens any more.
-fn read_ahead(
-    source: &Source,
-    preprocess: &Preprocess,
-    from: usize,
-    batch: usize,
-    sender: &SyncSender<Result<Decoded, pool::Error>>,
-) {
-    let mut stream = source.stream(from);
-    loop {
-        let encoded: Result<Vec<(usize, Encoded)>, _> = stream.by_ref().take(batch).collect();
-        let decoded = encoded.map(|encoded| {
-            encoded
-                .into_par_iter()
-                .map(|(index, bytes)| (index, bytes.and_then(|bytes| preprocess.apply(&bytes))))
-                .collect::<Decoded>()
-        });
-        let last = match &decoded {
-            Ok(decoded) if decoded.is_empty() => return,
-            Ok(decoded) => decoded.len() < batch,
-            Err(_) => true,
-        };
-        if sender.send(decoded).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Takes the batches through the model and into the store.
-fn consume(
-    job: &Job,
-    batches: &Receiver<Result<Decoded, pool::Error>>,
-    source: &Source,
-    backbone: &Backbone,
-    writer: &mut StoreWriter,
-    bar: &ProgressBar,
-) -> Result<()> {
-    for batch in batches {
-        let batch = batch?;
-        let size = batch.len() as u64;
-        let (good, bad) = separate(batch);
-        let mut bad = bad.into_iter().peekable();
-        let mut reject_before = |writer: &mut StoreWriter, next: usize| -> Result<()> {
-            while let Some((index, error)) = bad.next_if(|(index, _)| *index < next) {
-                writer.reject(index, &source.entries()[index], &error.reason)?;
-            }
-            Ok(())
-        };
-        for run in equal_sizes(good) {
-            let (height, width) = run.size;
-            let embeddings = backbone.embed(&run.values, run.entries.len(), height, width)?;
-            for (index, embedding) in run
-                .entries
-                .iter()
-                .zip(embeddings.chunks_exact(backbone.dim()))
-            {
-                reject_before(writer, *index)?;
-                writer.push(*index, &source.entries()[*index], embedding)?;
-            }
-        }
-        reject_before(writer, usize::MAX)?;
-        check_bad(job, writer, source.entries().len())?;
-        bar.inc(size);
-    }
-    Ok(())
-}
-
-/// What a batch holds, each with its entry's index.
-type Indexed<T> = Vec<(usize, T)>;
-
-/// The images, and those that are none.
-fn separate(batch: Decoded) -> (Indexed<Image>, Indexed<BadImage>) {
-    let (mut good, mut bad) = (Vec::with_capacity(batch.len()), Vec::new());
-    for (index, image) in batch {
-        match image {
-            Ok(image) => good.push((index, image)),
-            Err(error) => bad.push((index, error)),
-        }
-    }
-    (good, bad)
-}
-
-/// Images of one size, one after the other.
-#[derive(Default)]
-struct Run {
-    size: (usize, usize),
-    entries: Vec<usize>,
-    values: Vec<f32>,
-}
-
-/// The batch cut where the size changes, so that each part is one tensor.
-fn equal_sizes(images: Vec<(usize, Image)>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (entry, image) in images {
-        let size = (image.height, image.width);
-        if runs.last().is_none_or(|run| run.size != size) {
-            runs.push(Run {
-                size,
-                ..Run::default()
-            });
-        }
-        if let Some(run) = runs.last_mut() {
-            run.entries.push(entry);
-            run.values.extend_from_slice(&image.values);
-        }
-    }
-    runs
-}
-
 fn summary(report: &Report) -> String {
     let mut text = format!(
         "embedded {} images as {} rows of {} numbers on {} in {:.1} s ({:.0} images/s)\n",
@@ -357,6 +217,10 @@ fn summary(report: &Report) -> String {
         report.seconds,
         report.images_per_second,
     );
+    text += &format!("time: {}\n", report.spent);
+    if let Some(images) = report.reduced_to {
+        text += &format!("the device's memory held {images} images at once\n");
+    }
     if let Some(quarantine) = &report.quarantine {
         text += &format!(
             "left out {} corrupt images, listed in {}\n",
@@ -368,33 +232,4 @@ fn summary(report: &Report) -> String {
         text += &format!("wrote the weights' own classifier to {}\n", head.display());
     }
     text + &format!("wrote {}", report.out.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_cut_where_the_size_changes() {
-        let image = |height, width| Image {
-            values: vec![1.0; 3 * height * width],
-            height,
-            width,
-        };
-        let runs = equal_sizes(vec![
-            (0, image(2, 2)),
-            (1, image(2, 2)),
-            (4, image(2, 3)),
-            (5, image(2, 2)),
-        ]);
-        let cut: Vec<_> = runs
-            .iter()
-            .map(|run| (run.size, run.entries.clone()))
-            .collect();
-        assert_eq!(
-            cut,
-            [((2, 2), vec![0, 1]), ((2, 3), vec![4]), ((2, 2), vec![5])]
-        );
-        assert_eq!(runs[0].values.len(), 24);
-    }
 }
