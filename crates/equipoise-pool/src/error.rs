@@ -50,6 +50,14 @@ pub enum Error {
         /// The settings that differ.
         what: String,
     },
+    /// A store cannot be appended to: it was made with other settings.
+    #[error("{}: cannot be appended to: it has another {what}", path.display())]
+    OtherStore {
+        /// The store.
+        path: PathBuf,
+        /// The settings that differ.
+        what: String,
+    },
     /// Another process is writing the store.
     #[error("{}: another run is writing to it", path.display())]
     Busy {
@@ -300,6 +308,9 @@ impl Error {
             Error::Exists { .. } => "`--force` replaces it",
             Error::OtherRun { .. } => {
                 "repeat the earlier command to finish it, or give `--force` to discard it"
+            }
+            Error::OtherStore { .. } => {
+                "append with the settings that the store was made with, or name another output"
             }
             Error::Busy { .. } => "wait for that run, or name another output",
             Error::Irreplaceable { .. } => "name another output",

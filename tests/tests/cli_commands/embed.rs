@@ -1,10 +1,12 @@
 //! `embed` and `fit`: from images to a head, interrupted runs, corrupt images.
 
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use image::{Rgb, RgbImage};
 
-use crate::support::Bench;
+use crate::support::{Bench, binary};
 
 /// The backbone that the demo brings along.
 pub(crate) const WEIGHTS: &str = concat!(
@@ -14,10 +16,16 @@ pub(crate) const WEIGHTS: &str = concat!(
 
 /// Class folders `images/light` and `images/dark` with `each` images each.
 pub(crate) fn with_images(bench: Bench, each: u32) -> Bench {
+    with_images_from(&bench, 0..each);
+    bench
+}
+
+/// The images of these numbers, in both folders.
+fn with_images_from(bench: &Bench, numbers: std::ops::Range<u32>) {
     for (class, level) in [("light", 220u8), ("dark", 30)] {
         let folder = bench.path("images").join(class);
         std::fs::create_dir_all(&folder).unwrap();
-        for index in 0..each {
+        for index in numbers.clone() {
             let image = RgbImage::from_fn(32, 32, |x, y| {
                 let grain = (x * 7 + y * 13 + index * 5) % 31;
                 Rgb([level + grain as u8, level, level.wrapping_sub(grain as u8)])
@@ -25,7 +33,6 @@ pub(crate) fn with_images(bench: Bench, each: u32) -> Bench {
             image.save(folder.join(format!("{index:03}.png"))).unwrap();
         }
     }
-    bench
 }
 
 /// Embeds them into `pool.emb`.
@@ -269,4 +276,93 @@ fn a_manifest_gives_labels_and_groups() {
     assert_eq!((picks.lines().count(), first.count()), (5, 2), "{picks}");
     let run = bench.run(&format!("{select} --group-cap lens=2"));
     run.fails(2, &["no metadata `lens`"]).hints(&["camera"]);
+}
+
+#[test]
+fn a_grown_source_is_appended_without_touching_old_rows() {
+    let bench = with_images(Bench::new(), 4);
+    embed(&bench, "").ok();
+    let shard = bench.path("pool.emb/embeddings-00000.safetensors");
+    let before = std::fs::read(&shard).unwrap();
+    with_images_from(&bench, 4..6);
+    let json = embed(&bench, "--append --json").ok().json();
+    assert_eq!(
+        (json["images"].as_u64(), json["rows"].as_u64()),
+        (Some(4), Some(12))
+    );
+    assert_eq!(std::fs::read(&shard).unwrap(), before);
+    let rows = std::fs::read_to_string(bench.path("pool.emb/rows-00001.csv")).unwrap();
+    assert!(
+        rows.contains("dark/004.png") && !rows.contains("dark/003.png"),
+        "{rows}"
+    );
+    // Once more there is nothing to do, and nothing is lost.
+    let json = embed(&bench, "--append --json").ok().json();
+    assert_eq!(
+        (json["images"].as_u64(), json["rows"].as_u64()),
+        (Some(0), Some(12))
+    );
+    embed(&bench, "--append --preprocess cifar")
+        .fails(1, &["pool.emb", "another preprocess"])
+        .hints(&["another output"]);
+    embed(&bench, "--append --force").code_is(2);
+    bench
+        .run("fit --embeddings pool.emb --out head.safetensors")
+        .ok();
+}
+
+#[test]
+fn a_run_killed_at_any_moment_goes_on_and_ends_as_one_that_was_not() {
+    let bench = with_images(Bench::new(), 150);
+    let embed = |out: &str| {
+        let mut command = Command::new(binary());
+        command.current_dir(bench.path("."));
+        command.args([
+            "embed", "--device", "cpu", "--images", "images", "--model", "resnet20",
+        ]);
+        command.args([
+            "--weights",
+            WEIGHTS,
+            "--shard-rows",
+            "16",
+            "--batch",
+            "8",
+            "--quiet",
+        ]);
+        command.args(["--out", out]);
+        command
+    };
+    assert!(embed("whole.emb").status().unwrap().success());
+    let progress = bench.path("pool.emb.partial/progress.json");
+    let shards =
+        || std::fs::read_to_string(&progress).map_or(0, |text| text.matches("rows_file").count());
+    let mut kills = 0;
+    for wait in 0..8 {
+        let before = shards();
+        let mut child = embed("pool.emb").spawn().unwrap();
+        // Once right at the start, then ever later after a shard was written.
+        while wait > 0 && child.try_wait().unwrap().is_none() && shards() <= before {
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        kills += usize::from(!child.wait().unwrap().success());
+    }
+    if !bench.has("pool.emb") {
+        assert!(embed("pool.emb").status().unwrap().success());
+    }
+    assert!(kills >= 3, "{kills}");
+    let files = |store: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(bench.path(store))
+            .unwrap()
+            .map(|item| item.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files("pool.emb"), files("whole.emb"));
+    for name in files("whole.emb") {
+        let read = |store: &str| std::fs::read(bench.path(store).join(&name)).unwrap();
+        assert!(read("pool.emb") == read("whole.emb"), "{name:?}");
+    }
 }

@@ -64,6 +64,10 @@ pub(crate) struct EmbedArgs {
     /// Rows of a shard of the store
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     shard_rows: Option<u32>,
+    /// Embed only images that the store lacks, and append their rows: the source has grown. Those
+    /// that were left out are tried again
+    #[arg(long, conflicts_with_all = ["force", "shard"])]
+    append: bool,
     /// Overwrite the output
     #[arg(long)]
     force: bool,
@@ -116,6 +120,7 @@ impl EmbedArgs {
             max_bad_fraction: self.max_bad_fraction,
             shard_rows: self.shard_rows.map(|rows| rows as usize),
             head_out: self.head_out,
+            append: self.append,
             force: self.force,
         })
     }

@@ -203,6 +203,7 @@ fn embed_job(images: &Path, weights: &Path, out: PathBuf) -> embed::Job {
         images: images.display().to_string(),
         root: None,
         part: None,
+        append: false,
         model: backbone::MODEL.into(),
         weights: weights.into(),
         out,

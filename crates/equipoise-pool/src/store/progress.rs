@@ -22,18 +22,41 @@ pub(super) struct Progress {
     pub(super) consumed: usize,
     /// How many of those were quarantined: lines of `quarantine.csv` that count.
     pub(super) quarantined: usize,
+    /// How many of the shards are those of the store that is appended to.
+    #[serde(default)]
+    pub(super) appended_to: usize,
     pub(super) shards: Vec<Shard>,
 }
 
+/// Names of the settings in which two stores differ.
+pub(super) fn differences(one: &StoreInfo, other: &StoreInfo) -> Vec<String> {
+    let (Ok(one), Ok(other)) = (serde_json::to_value(one), serde_json::to_value(other)) else {
+        return vec!["settings".into()];
+    };
+    let differ = one.as_object().into_iter().flatten();
+    differ
+        // The same images may be written another way.
+        .filter(|(name, value)| match name.as_str() {
+            "source" => ["digest", "part"]
+                .iter()
+                .any(|part| value[part] != other["source"][part]),
+            name => **value != other[name],
+        })
+        .map(|(name, _)| name.replace('_', " "))
+        .collect()
+}
+
 impl Progress {
-    pub(super) fn new(info: StoreInfo) -> Self {
+    /// Nothing yet but `shards`, of the store that is appended to.
+    pub(super) fn new(info: StoreInfo, shards: Vec<Shard>) -> Self {
         Self {
             format: FORMAT.into(),
             version: VERSION,
             info,
             consumed: 0,
             quarantined: 0,
-            shards: Vec::new(),
+            appended_to: shards.len(),
+            shards,
         }
     }
 
@@ -61,23 +84,12 @@ impl Progress {
         OutputFile::write_all_to(&path, true, &text)
     }
 
-    /// Names of the settings in which `info` differs.
-    pub(super) fn difference(&self, info: &StoreInfo) -> Option<String> {
-        let (Ok(mine), Ok(theirs)) = (serde_json::to_value(&self.info), serde_json::to_value(info))
-        else {
-            return Some("settings".into());
-        };
-        let differ = mine.as_object().into_iter().flatten();
-        let names: Vec<String> = differ
-            // The same images may be written another way.
-            .filter(|(name, value)| match name.as_str() {
-                "source" => ["digest", "part"]
-                    .iter()
-                    .any(|part| value[part] != theirs["source"][part]),
-                name => **value != theirs[name],
-            })
-            .map(|(name, _)| name.replace('_', " "))
-            .collect();
+    /// In what a run differs that has these settings and appends to so many shards.
+    pub(super) fn difference(&self, info: &StoreInfo, appended_to: usize) -> Option<String> {
+        let mut names = differences(&self.info, info);
+        if self.appended_to != appended_to {
+            names.push("store that is appended to".into());
+        }
         (!names.is_empty()).then(|| names.join(", "))
     }
 

@@ -10,7 +10,7 @@ use super::rows::{self, RowsText};
 use super::{LABELS, MANIFEST, Manifest, QUARANTINE, Shard, StoreInfo, TENSOR};
 use crate::digest::sha256_hex;
 use crate::output::{self, OutputFile};
-use crate::{Dtype, Entry, Error, Result, tensors};
+use crate::{Dtype, Entry, Error, Result, Source, tensors};
 
 const LOCK: &str = "lock";
 
@@ -26,6 +26,8 @@ pub struct StoreWriter {
     quarantine: Quarantine,
     /// The next source entry.
     next: usize,
+    /// How many there are.
+    images: usize,
     shard: Open,
     /// Keeps other processes away while it is open.
     lock: File,
@@ -77,13 +79,54 @@ impl StoreWriter {
     /// [`Error::Write`] where the folder cannot be written to.
     pub fn open(path: &Path, info: StoreInfo, force: bool) -> Result<Self> {
         check(path, force)?;
+        let images = info.source.entries;
+        Self::begin(path, info, images, &[], force)
+    }
+
+    /// Begins to append to the finished store `path` what `source` has beyond it, or goes on with
+    /// that; returns the writer and the images to embed, in order. Images that were left out are
+    /// tried again. Until [`StoreWriter::finish`], the store stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::OtherStore`] where it was made with other settings than `info`, or either is a part
+    /// of a source; [`Error::OtherRun`], [`Error::Busy`]; those of reading a store;
+    /// [`Error::Write`].
+    pub fn append(path: &Path, info: StoreInfo, source: Source) -> Result<(Self, Source)> {
+        let store = Manifest::read(path)?;
+        let mut what = progress::differences(&store.info, &info);
+        // More images may bring more classes, and shards may have any size.
+        what.retain(|name| !["source", "classes", "shard rows"].contains(&name.as_str()));
+        if store.info.source.part.is_some() || info.source.part.is_some() {
+            what.push("part of its source".into());
+        }
+        if !what.is_empty() {
+            return Err(Error::OtherStore {
+                path: path.into(),
+                what: what.join(", "),
+            });
+        }
+        let ids = rows::read(path, &store.shards, &[])?;
+        let source = source.only(|entry| ids.row(&entry.id).is_none());
+        let images = source.entries().len();
+        let writer = Self::begin(path, info, images, &store.shards, false)?;
+        Ok((writer, source))
+    }
+
+    /// Begins a store of the `shards` of the one at `path` and of so many `images` more.
+    fn begin(
+        path: &Path,
+        info: StoreInfo,
+        images: usize,
+        shards: &[Shard],
+        force: bool,
+    ) -> Result<Self> {
         let partial = output::beside(path, ".partial");
         fs::create_dir_all(&partial).map_err(Error::write(&partial))?;
         let lock = lock(&partial)?;
         let earlier = Progress::read(&partial)?;
         let difference = earlier
             .as_ref()
-            .and_then(|earlier| earlier.difference(&info));
+            .and_then(|earlier| earlier.difference(&info, shards.len()));
         if let (Some(what), false) = (&difference, force) {
             return Err(Error::OtherRun {
                 path: partial,
@@ -95,7 +138,13 @@ impl StoreWriter {
             Some(progress) => progress,
             None => {
                 clear(&partial)?;
-                let progress = Progress::new(info);
+                for name in shards
+                    .iter()
+                    .flat_map(|shard| [&shard.file, &shard.rows_file])
+                {
+                    link(&path.join(name), &partial.join(name))?;
+                }
+                let progress = Progress::new(info, shards.to_vec());
                 progress.write(&partial)?;
                 progress
             }
@@ -105,6 +154,7 @@ impl StoreWriter {
             path: path.into(),
             partial,
             next: progress.consumed,
+            images,
             shard: Open::new(&progress.info.columns),
             progress,
             lock,
@@ -232,7 +282,7 @@ impl StoreWriter {
     /// # Errors
     /// [`Error::Order`] where source entries are missing; [`Error::Write`].
     pub fn finish(mut self) -> Result<Stored> {
-        self.check_order(self.progress.info.source.entries)?;
+        self.check_order(self.images)?;
         // A store without a row has one empty shard, so that it can be read as any other.
         if self.shard.rows > 0 || self.progress.shards.is_empty() {
             self.complete_shard()?;
@@ -316,6 +366,15 @@ fn lock(partial: &Path) -> Result<File> {
         // Some network file systems know no locks; a store there is worth more than the check.
         Err(TryLockError::Error(_)) => Ok(file),
     }
+}
+
+/// Gives a file, which is never written again, a second name: without copying it, where the file
+/// system can.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map(drop).map_err(Error::write(to))
 }
 
 /// Removes what an earlier run left in the unfinished store: its own files and nothing else.

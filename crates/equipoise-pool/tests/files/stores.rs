@@ -3,9 +3,9 @@
 use std::fs;
 
 use equipoise_core::{Pool, Values};
-use equipoise_pool::{Dtype, EmbeddingPool, Error, StoreInfo, StoreWriter};
+use equipoise_pool::{Dtype, EmbeddingPool, Error, Preprocess, StoreInfo, StoreWriter};
 
-use crate::support::{Folder, embedding, finish, info, is_bad, open, step, store};
+use crate::support::{DIM, Folder, embedding, finish, info, is_bad, open, png, step, store};
 
 /// All embeddings, read in chunks of `rows`.
 fn read(pool: &EmbeddingPool, rows: usize) -> Vec<f32> {
@@ -343,4 +343,111 @@ fn verify_finds_a_changed_byte() {
     fs::write(&file, bytes).unwrap();
     let error = open(&path).verify().unwrap_err();
     assert!(matches!(error, Error::Damaged { path, .. } if path == file));
+}
+
+#[test]
+fn images_of_a_grown_source_are_appended() {
+    let folder = Folder::new().with_images(4);
+    let path = store(&folder, &folder.source(), Dtype::F32, 3);
+    let before = open(&path);
+    let old: Vec<String> = (0..before.rows())
+        .map(|row| before.ids().id(row).into())
+        .collect();
+    folder.write("images/a/0005.png", png(1));
+    folder.write("images/c/000.png", png(2));
+    let append = || {
+        let source = folder.source();
+        StoreWriter::append(&path, info(&source, Dtype::F32, 3), source)
+    };
+    // Two new images, and one that was left out: it is tried again.
+    let (mut writer, source) = append().unwrap();
+    let ids: Vec<&str> = source
+        .entries()
+        .iter()
+        .map(|entry| entry.id.as_str())
+        .collect();
+    assert_eq!(ids, ["a/0005.png", "a/003.png", "c/000.png"]);
+    assert_eq!(writer.resume_at(), 0);
+    writer.push(0, &source.entries()[0], &[1.0; DIM]).unwrap();
+    // Dropped before it is finished, it leaves the store as it was.
+    drop(writer);
+    assert_eq!(open(&path).rows(), old.len());
+    let (mut writer, source) = append().unwrap();
+    for (index, entry) in source.entries().iter().enumerate() {
+        match index {
+            1 => writer.reject(index, entry, "still bad").unwrap(),
+            _ => writer.push(index, entry, &[index as f32; DIM]).unwrap(),
+        }
+    }
+    let stored = writer.finish().unwrap();
+    assert_eq!((stored.rows, stored.bad), (old.len() + 2, 1));
+    let pool = open(&path);
+    pool.verify().unwrap();
+    let ids: Vec<String> = (0..pool.rows())
+        .map(|row| pool.ids().id(row).into())
+        .collect();
+    assert_eq!(ids[..old.len()], old);
+    assert_eq!(ids[old.len()..], ["a/0005.png", "c/000.png"]);
+    assert_eq!(pool.classes().unwrap(), ["a", "b", "c"]);
+    let labels = fs::read_to_string(path.join("labels.csv")).unwrap();
+    assert!(labels.ends_with("c/000.png,c\n") && labels.lines().count() == ids.len() + 1);
+    // What is there is not embedded again.
+    let (_, source) = append().unwrap();
+    let ids: Vec<&str> = source
+        .entries()
+        .iter()
+        .map(|entry| entry.id.as_str())
+        .collect();
+    assert_eq!(ids, ["a/003.png"]);
+}
+
+#[test]
+fn a_store_of_other_settings_is_not_appended_to() {
+    let folder = Folder::new().with_images(2);
+    let path = store(&folder, &folder.source(), Dtype::F32, 3);
+    let refused = |info: StoreInfo, what: &str| {
+        let error = StoreWriter::append(&path, info, folder.source()).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::OtherStore { .. }) && text.contains(what),
+            "{text}"
+        );
+    };
+    let settings = || info(&folder.source(), Dtype::F32, 3);
+    refused(
+        StoreInfo {
+            model: "other".into(),
+            ..settings()
+        },
+        "model",
+    );
+    refused(
+        StoreInfo {
+            weights_digest: "v".repeat(64),
+            ..settings()
+        },
+        "weights digest",
+    );
+    refused(
+        StoreInfo {
+            preprocess: Preprocess::CLIP,
+            ..settings()
+        },
+        "preprocess",
+    );
+    refused(
+        StoreInfo {
+            dtype: Dtype::F16,
+            ..settings()
+        },
+        "dtype",
+    );
+    let part = folder
+        .source()
+        .part(equipoise_pool::Part { index: 1, count: 2 })
+        .unwrap();
+    refused(info(&part, Dtype::F32, 3), "part of its source");
+    let missing = folder.path("none.emb");
+    let error = StoreWriter::append(&missing, settings(), folder.source()).unwrap_err();
+    assert!(matches!(error, Error::Read { .. }), "{error}");
 }

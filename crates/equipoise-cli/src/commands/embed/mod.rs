@@ -36,6 +36,8 @@ pub(crate) struct Job {
     pub max_bad_fraction: f64,
     pub shard_rows: Option<usize>,
     pub head_out: Option<PathBuf>,
+    /// Whether rows are appended to the store, if it is there.
+    pub append: bool,
     pub force: bool,
 }
 
@@ -107,7 +109,11 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
     }
     let job = &job;
     console.note(format!("images: {}", job.preprocess));
-    let mut writer = StoreWriter::open(&job.out, store_info(job, &source, &backbone), job.force)?;
+    let info = store_info(job, &source, &backbone);
+    let (mut writer, source) = match job.append && job.out.exists() {
+        true => StoreWriter::append(&job.out, info, source)?,
+        false => (StoreWriter::open(&job.out, info, job.force)?, source),
+    };
     let head = write_head(job, &backbone, source.classes())?;
     let (images, resumed_at) = (source.entries().len(), writer.resume_at());
     if resumed_at > 0 {
