@@ -11,7 +11,7 @@ from shape import Failure
 
 NEEDED = ["numpy", "safetensors", "torch"]
 # What pip calls modules that are not called as they are imported.
-PACKAGES = {"skactiveml": "scikit-activeml"}
+PACKAGES = {"skactiveml": "scikit-activeml", "PIL": "pillow"}
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 

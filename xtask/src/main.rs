@@ -1,6 +1,7 @@
 //! Everything CI runs, as one command: `cargo xtask help` lists what it does.
 
 mod apt;
+mod fuzz;
 mod python;
 mod steps;
 mod tally;
@@ -16,6 +17,8 @@ cargo xtask COMMAND
   check          formatting, clippy and documentation, warnings denied
   ci             check, then the README's two commands
   shaders        validate the shaders and translate them for every backend
+  fuzz [TARGET [RUNS]]
+                 feed made-up files to what reads files: image, tar, store, head, or all
   bench [ARGS]   build the program and run `equipoise bench`
 ";
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         "check" => steps::check(),
         "ci" => steps::ci(),
         "shaders" => steps::shaders(),
+        "fuzz" => fuzz::fuzz(rest),
         "bench" => steps::bench(rest),
         vulkan::PROBE => return vulkan::probe(),
         "help" | "--help" | "-h" => {

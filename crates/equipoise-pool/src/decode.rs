@@ -6,8 +6,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 /// Most pixels that an image may have, told by its header before anything is decoded: a photograph
-/// of 24,576 × 24,576, or 1.7 GB of decoded pixels.
-pub(crate) const MOST_PIXELS: u64 = 24_576 * 24_576;
+/// of 13,377 × 13,377, or half a gigabyte of decoded pixels; where Pillow refuses too.
+pub(crate) const MOST_PIXELS: u64 = 178_956_970;
 
 /// Most bytes that a decoder may take beside the pixels.
 const DECODER_BYTES: u64 = 1 << 30;
@@ -39,7 +39,7 @@ pub(crate) struct Decoded {
 ///
 /// # Errors
 /// [`BadImage`] where the bytes are no such image, damaged, truncated, without a pixel or of more
-/// than 24,576 × 24,576.
+/// than 178,956,970 pixels, as Pillow.
 pub fn decode(encoded: &[u8]) -> Result<RgbImage, BadImage> {
     decode_oriented(encoded).map(|decoded| decoded.pixels)
 }
@@ -282,7 +282,7 @@ mod tests {
     fn giants_are_refused_by_their_headers() {
         assert!(decode(&png_of(1, 1)).is_ok());
         for (width, height) in [
-            (24_577, 24_577),
+            (13_378, 13_378),
             (1 << 30, 1),
             (1, i32::MAX as u32),
             (1 << 30, 1 << 30),

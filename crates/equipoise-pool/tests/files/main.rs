@@ -1,6 +1,7 @@
 //! Files as they are written and read: round trips, damage, interruption.
 
 mod candidates;
+mod corpora;
 mod heads;
 mod lists;
 mod manifests;
