@@ -111,6 +111,12 @@ fn runners(filter: &[String]) -> Vec<(&'static str, Command)> {
     if nextest {
         commands.push(("doctests", command(&["test", "--doc"])));
     }
+    if filter.is_empty() {
+        // A feature that the workspace's own build leaves out; this builds without burn.
+        let mut parquet = cargo(&["test", "--release", "--package", "equipoise-pool"]);
+        parquet.args(["--features", "parquet", "--test", "files", "parquet::"]);
+        commands.push(("Parquet", parquet));
+    }
     commands
 }
 

@@ -9,6 +9,9 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 /// of 13,377 × 13,377, or half a gigabyte of decoded pixels; where Pillow refuses too.
 pub(crate) const MOST_PIXELS: u64 = 178_956_970;
 
+/// The longest side that an image may have: the longest that a JPEG can have.
+const LONGEST_SIDE: u32 = 65_535;
+
 /// Most bytes that a decoder may take beside the pixels.
 const DECODER_BYTES: u64 = 1 << 30;
 
@@ -146,6 +149,11 @@ fn is_text(bytes: &[u8]) -> bool {
 fn check_size((width, height): (u32, u32)) -> Result<(), BadImage> {
     if width == 0 || height == 0 {
         return Err(BadImage::new("the image has no pixel"));
+    }
+    if width.max(height) > LONGEST_SIDE {
+        return Err(BadImage::new(format!(
+            "{width}×{height} pixels, a side longer than {LONGEST_SIDE}"
+        )));
     }
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
         return Err(BadImage::new(format!(
@@ -292,6 +300,8 @@ mod tests {
         }
         let bad = decode(&png_of(30_000, 30_000)).unwrap_err();
         assert!(bad.reason.contains("30000×30000"), "{bad}");
+        let bad = decode(&png_of(70_000, 1)).unwrap_err();
+        assert!(bad.reason.contains("a side longer"), "{bad}");
         // A JPEG's frame header: 65,535 × 65,535.
         let mut bytes = jpeg();
         let frame = bytes

@@ -5,6 +5,8 @@ mod folder;
 mod list;
 mod lookup;
 mod manifest;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod place;
 mod stream;
 mod tarball;
@@ -95,7 +97,8 @@ impl Source {
     /// - a `.tar` with members alike, or with a WebDataset's: an image, `.cls` and `.json` by key;
     /// - a manifest, `.csv` or `.jsonl`, with `path` and whatever else there is to say;
     /// - a `.txt` list of paths, each with a label or none, as ImageNet-LT has;
-    /// - a glob of tars, or of images.
+    /// - a `.parquet` of Hugging Face, with the feature `parquet`;
+    /// - a glob of tars, of Parquet files or of images.
     ///
     /// Images are files ending in .jpg, .jpeg, .png or .webp; hidden files are left alone. Their
     /// folders are classes if there are two or more and no image lies beside them; folders that
@@ -242,6 +245,8 @@ fn one_file(path: &Path, root: Option<&Path>, tars: &mut Tars) -> Result<Vec<Lis
         Some("csv") => manifest::csv(path, root, tars),
         Some("jsonl") => manifest::json_lines(path, root, tars),
         Some("txt") => list::list(path, root),
+        #[cfg(feature = "parquet")]
+        Some("parquet") => tars.list_parquet(path),
         _ => Err(unknown_kind(path)),
     }
 }
@@ -252,6 +257,8 @@ fn unknown_kind(path: &Path) -> Error {
     let what = match name.rsplit('.').next() {
         Some("gz" | "tgz" | "zst" | "xz" | "bz2") => "a compressed file",
         Some("jpg" | "jpeg" | "png" | "webp") => "a single image",
+        #[cfg(not(feature = "parquet"))]
+        Some("parquet") => "Parquet (this program was built without the feature `parquet`)",
         _ => "a file of this kind",
     };
     Error::SourceKind {
@@ -276,6 +283,11 @@ fn globbed(spec: &str, tars: &mut Tars) -> Result<Vec<Listed>> {
     }
     let mut listed = Vec::new();
     for path in paths {
+        #[cfg(feature = "parquet")]
+        if path.extension().is_some_and(|ending| ending == "parquet") {
+            listed.append(&mut tars.list_parquet(&path)?);
+            continue;
+        }
         if path
             .extension()
             .is_none_or(|ending| !ending.eq_ignore_ascii_case("tar"))

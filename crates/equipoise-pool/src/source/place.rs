@@ -14,12 +14,22 @@ pub(super) enum Place {
     File(PathBuf),
     /// Number of the tar file, first byte, length.
     Member(usize, u64, usize),
+    /// A row of a Parquet file.
+    #[cfg(feature = "parquet")]
+    Row {
+        /// Of the file.
+        number: usize,
+        /// The row group.
+        group: usize,
+        /// In the row group.
+        row: usize,
+    },
 }
 
 /// First byte and length of each member of a tar file, by name.
 type Members = HashMap<String, (u64, usize)>;
 
-/// The tar files of a source, by number.
+/// The tar and Parquet files of a source, by number.
 #[derive(Debug, Default)]
 pub(super) struct Tars {
     paths: Vec<PathBuf>,
@@ -34,6 +44,14 @@ impl Tars {
         self.paths.push(path.into());
         let members = tarball::members(path)?;
         webdataset::listed(path, number, prefix, members)
+    }
+
+    /// The images in the Parquet file at `path`.
+    #[cfg(feature = "parquet")]
+    pub(super) fn list_parquet(&mut self, path: &Path) -> Result<Vec<Listed>> {
+        let number = self.paths.len();
+        self.paths.push(path.into());
+        super::parquet::list(path, number)
     }
 
     /// Where the member `name` of the tar file at `path` is; `None` where there is no such member.
@@ -54,6 +72,21 @@ impl Tars {
         Ok(found)
     }
 
+    /// Where the row of that number of the Parquet file at `path` is; `None` where there is none.
+    #[cfg(feature = "parquet")]
+    fn row(&mut self, path: &Path, row: &str) -> Result<Option<Place>> {
+        let known = self.paths.iter().position(|known| known == path);
+        let number = known.unwrap_or_else(|| {
+            self.paths.push(path.into());
+            self.paths.len() - 1
+        });
+        let Ok(row) = row.parse() else {
+            return Ok(None);
+        };
+        let found = super::parquet::locate(path, row)?;
+        Ok(found.map(|(group, row)| Place::Row { number, group, row }))
+    }
+
     /// Their paths, by number.
     pub(super) fn paths(&self) -> &[PathBuf] {
         &self.paths
@@ -70,6 +103,9 @@ impl Tars {
 pub(super) struct Reader {
     /// The tar file that is open, and its number.
     tar: Option<(usize, File)>,
+    /// The row group that is open.
+    #[cfg(feature = "parquet")]
+    rows: Option<super::parquet::Rows>,
 }
 
 impl Reader {
@@ -78,6 +114,11 @@ impl Reader {
         let (number, start, size) = match place {
             Place::File(path) => return fs::read(path),
             Place::Member(number, start, size) => (*number, *start, *size),
+            #[cfg(feature = "parquet")]
+            Place::Row { number, group, row } => {
+                let of = (*number, *group);
+                return super::parquet::Rows::read(&mut self.rows, &tars[*number], of, *row);
+            }
         };
         let file = match &mut self.tar {
             Some((open, file)) if *open == number => file,
@@ -101,6 +142,12 @@ pub(super) fn resolve(
         let path = root.join(path);
         std::path::absolute(&path).map_err(Error::read(&path))
     };
+    #[cfg(feature = "parquet")]
+    if let Some((path, row)) = written.rsplit_once(".parquet#") {
+        let path = absolute(&format!("{path}.parquet"))?;
+        let uri = format!("{}#{row}", path.display());
+        return Ok(tars.row(&path, row)?.map(|place| (place, uri)));
+    }
     let Some((tar, member)) = written.rsplit_once(".tar#") else {
         let path = absolute(written)?;
         let uri = path.to_string_lossy().into_owned();

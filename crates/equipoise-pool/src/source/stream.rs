@@ -32,7 +32,7 @@ impl<'a> Stream<'a> {
         match (self.reader.read(place, &self.source.tars), place) {
             (Ok(bytes), _) => Ok(Ok(bytes)),
             (Err(error), Place::File(_)) => Ok(Err(BadImage::new(format!("cannot read: {error}")))),
-            (Err(error), Place::Member(..)) => {
+            (Err(error), _) => {
                 let uri = Path::new(&self.source.entries[index].uri);
                 Err(Error::read(uri)(error))
             }

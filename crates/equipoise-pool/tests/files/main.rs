@@ -5,6 +5,8 @@ mod corpora;
 mod heads;
 mod lists;
 mod manifests;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parts;
 mod picks;
 mod pools;

@@ -156,7 +156,7 @@ fn the_digest_follows_the_list() {
 fn bad_sources_are_named() {
     let folder = Folder::new();
     fs::create_dir(folder.path("empty")).unwrap();
-    for name in ["x.tar.gz", "x.png", "x.parquet"] {
+    for name in ["x.tar.gz", "x.png", "x.mov"] {
         folder.write(name, "x");
         let error = open(&folder, name).unwrap_err();
         assert!(
