@@ -48,7 +48,7 @@ impl LabelledImages<'_> {
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// One of [`crate::MODELS`].
+    /// `resnet20`, `resnet32`, `resnet44` or `resnet56`.
     pub model: String,
     /// Channels of the first stage; embeddings have four times as many numbers.
     pub width: usize,
