@@ -90,6 +90,11 @@ impl Backbone {
         self.dim
     }
 
+    /// What the sides of an image must be multiples of: a vision transformer's patches, else 1.
+    pub fn side_unit(&self) -> usize {
+        self.side_unit
+    }
+
     /// Whether it was made for images of 32×32 pixels or so, not of 224×224.
     pub fn takes_small_images(&self) -> bool {
         self.takes_small_images

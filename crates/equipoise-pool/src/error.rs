@@ -178,6 +178,16 @@ pub enum Error {
         /// Which part, from 1.
         part: usize,
     },
+    /// Stores that are no parts of one pool.
+    #[error("{} and {} were made with another {what}", first.display(), second.display())]
+    OtherParts {
+        /// The store that was looked at first.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
     /// Shards without candidates.
     #[error("no candidates of {} of {shards} shards: {}", missing.len(), listed(missing))]
     ShardsMissing {
@@ -327,6 +337,9 @@ impl Error {
             Error::Damaged { .. } => "copy the store again from where it came, or embed anew",
             Error::Mismatch { .. } => {
                 "scan every shard of one pool with the same head, lists of rows, quotas and budget"
+            }
+            Error::OtherParts { .. } => {
+                "embed every part of one source with the same model, weights and preprocessing"
             }
             Error::PartsMissing { .. } => "embed those parts with `--shard`, and name all stores",
             Error::PartTwice { .. } => "name one of them",

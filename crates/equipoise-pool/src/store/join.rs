@@ -40,7 +40,7 @@ pub(crate) struct Member {
 /// made with the same settings, in any order. Returns the number of rows.
 ///
 /// # Errors
-/// [`Error::Mismatch`] where two were made with different settings; [`Error::PartsMissing`],
+/// [`Error::OtherParts`] where two were made with different settings; [`Error::PartsMissing`],
 /// [`Error::PartTwice`]; those of reading stores and writing files.
 pub fn join_stores(stores: &[PathBuf], out: &Path, force: bool) -> Result<usize> {
     let members = stores.iter().map(|folder| {
@@ -116,10 +116,10 @@ fn in_order(mut members: Vec<Member>, out: &Path) -> Result<Vec<Member>> {
     };
     for other in &members[1..] {
         if let Some(what) = difference(&first.manifest, &other.manifest) {
-            return Err(Error::Mismatch {
+            return Err(Error::OtherParts {
                 first: first.folder.clone(),
                 second: other.folder.clone(),
-                what: what.into(),
+                what,
             });
         }
     }

@@ -108,6 +108,7 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
         job.preprocess = job.preprocess.unresized();
     }
     let job = &job;
+    check_sides(job, &backbone)?;
     console.note(format!("images: {}", job.preprocess));
     let info = store_info(job, &source, &backbone);
     let (mut writer, source) = match job.append && job.out.exists() {
@@ -155,6 +156,21 @@ pub(crate) fn run(job: &Job, device: &ModelDevice, console: Console) -> Result<R
         spent: spent.seconds(backbone.upload_seconds()),
         reduced_to: backbone.reduced_to(),
     })
+}
+
+/// Refuses a crop that is no whole number of patches, before anything is written.
+fn check_sides(job: &Job, backbone: &Backbone) -> Result<()> {
+    let unit = backbone.side_unit();
+    let crop = job
+        .preprocess
+        .crop
+        .filter(|crop| !(*crop as usize).is_multiple_of(unit));
+    let Some(crop) = crop else { return Ok(()) };
+    let fitting = (crop as usize / unit).max(1) * unit;
+    Err(Failure::usage(format!(
+        "images of {crop}×{crop} pixels are no whole patches of {unit}×{unit}"
+    ))
+    .with_hint(format!("--crop {fitting}")))
 }
 
 fn store_info(job: &Job, source: &Source, backbone: &Backbone) -> StoreInfo {
