@@ -7,6 +7,10 @@ use std::time::Instant;
 use equipoise_pool::{Preprocess, Source, decode};
 use rayon::prelude::*;
 
+/// As in the command line: see its allocator.rs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Of so many runs the median counts.
 const RUNS: usize = 5;
 
@@ -31,8 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seconds.sort_by(f64::total_cmp);
         images.len() as f64 / seconds[RUNS / 2]
     };
-    // On a thread of its own, as `equipoise embed` does it: glibc hands the main thread's memory back
-    // to the system after every image.
+    // On a thread of its own, as `equipoise embed` does it.
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let decoded = alone.install(|| rate(&|| images.iter().for_each(|image| drop(decode(image)))));
     let one =
