@@ -60,6 +60,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Fit(arguments) => commands::fit::main(&arguments.meant()?, console),
         Command::Select(arguments) => commands::select::main(&arguments.meant()?, wish, console),
         Command::Compare(arguments) => commands::compare::main(&arguments.meant()?, wish, console),
+        Command::Simulate(arguments) => {
+            commands::simulate::main(&arguments.meant()?, wish, console)
+        }
         Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Scan(arguments) => commands::scan::main(&arguments.meant()?, wish, console),
         Command::Merge(arguments) => commands::merge::main(&arguments.meant(), console),

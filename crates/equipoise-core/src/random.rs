@@ -26,6 +26,12 @@ pub enum Purpose {
     Clustering = 9,
     /// Picks while the labelled set is balanced enough.
     Balancing = 10,
+    /// Which rows of a simulation are labelled at first.
+    Initial = 11,
+    /// Which rows of a simulation are held out to choose the best epoch.
+    Evaluation = 12,
+    /// Which rows stay in a pool that is made uneven.
+    Imbalance = 13,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

@@ -5,7 +5,8 @@
 //! - [`pool`]: embedding stores, heads, labels, image sources, exports;
 //! - [`report`]: class counts, balance, tables;
 //! - `gpu` (feature `gpu`): the GPU engine on wgpu;
-//! - `burn` (feature `burn`): backbones and training.
+//! - `burn` (feature `burn`): backbones and training;
+//! - `rounds` (feature `burn`): rounds of select, label and train, simulated or with people.
 //!
 //! ```
 //! use equipoise::core::strategies::Random;
@@ -26,3 +27,5 @@ pub use equipoise_core as core;
 pub use equipoise_gpu as gpu;
 pub use equipoise_pool as pool;
 pub use equipoise_report as report;
+#[cfg(feature = "burn")]
+pub use equipoise_rounds as rounds;

@@ -8,26 +8,36 @@ use serde_json::Value;
 
 use crate::{root, text};
 
-const LIBRARIES: [&str; 6] = [
+const LIBRARIES: [&str; 7] = [
     "equipoise-core",
     "equipoise-pool",
     "equipoise-shaders",
     "equipoise-gpu",
     "equipoise-burn",
     "equipoise-report",
+    "equipoise-rounds",
 ];
 
 /// Crates that may use any other of ours.
 const ALL: [&str; 2] = ["equipoise-tests", "equipoise-benches"];
 
 /// Which of our crates a crate may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("equipoise-core", &[]),
     ("equipoise-pool", &["equipoise-core"]),
     ("equipoise-shaders", &[]),
     ("equipoise-gpu", &["equipoise-core", "equipoise-shaders"]),
     ("equipoise-burn", &["equipoise-core", "equipoise-gpu"]),
     ("equipoise-report", &["equipoise-core"]),
+    (
+        "equipoise-rounds",
+        &[
+            "equipoise-core",
+            "equipoise-pool",
+            "equipoise-burn",
+            "equipoise-report",
+        ],
+    ),
     ("equipoise", &LIBRARIES),
     ("equipoise-cli", &["equipoise"]),
     ("xtask", &[]),

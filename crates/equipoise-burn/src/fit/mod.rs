@@ -12,7 +12,8 @@ mod split;
 use equipoise_core::Head;
 
 use crate::Error;
-use objective::{Objective, Standard};
+use objective::Objective;
+pub(crate) use objective::Standard;
 use split::Split;
 
 /// Penalties tried where none is given, from strong to weak: each start is the last one's end.

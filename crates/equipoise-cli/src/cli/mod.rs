@@ -17,6 +17,7 @@ mod question;
 mod reading;
 mod scan;
 mod select;
+mod simulate;
 mod strategy_options;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub(crate) use join::JoinArgs;
 pub(crate) use merge::MergeArgs;
 pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
+pub(crate) use simulate::SimulateArgs;
 
 /// Choose which images are worth a label.
 #[derive(Debug, Parser)]
@@ -104,6 +106,9 @@ pub(crate) enum Command {
     Select(SelectArgs),
     /// Show side by side what several strategies would pick
     Compare(CompareArgs),
+    /// Play rounds of select, label, train and test on data whose labels are known: which strategy
+    /// buys the most?
+    Simulate(SimulateArgs),
     /// Time every kernel and whole selections on this device, next to what it can do at most
     Bench(BenchArgs),
     /// List one shard's candidates, where several machines share a pool

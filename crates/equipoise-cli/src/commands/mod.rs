@@ -18,4 +18,5 @@ pub(crate) mod question;
 mod report;
 pub(crate) mod scan;
 pub(crate) mod select;
+pub(crate) mod simulate;
 pub(crate) mod strategy_options;

@@ -1,0 +1,217 @@
+//! `simulate`: rounds of select, label, train and test on data whose labels are known.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use equipoise::burn::ModelDevice;
+use equipoise::core::Pool;
+use equipoise::pool::SharedQuestion;
+use equipoise::report::Table;
+use equipoise::rounds::{
+    Config, Curve, DataSet, Frozen, Interval, Mode, Overrides, Progress, Results, RunFolder,
+    Simulation, TEMPLATE, resolve, simulate,
+};
+use serde::Serialize;
+
+use crate::console::{Console, grouped, print};
+use crate::device::{Device, DeviceWish};
+use crate::failure::{Failure, Result};
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// Print a documented file.
+    Template,
+    /// Print what preset, file and flags make together.
+    Config,
+    /// Run it in a folder.
+    Run(PathBuf),
+}
+
+/// An experiment.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub wanted: Wanted,
+    pub config: Option<PathBuf>,
+    pub overrides: Overrides,
+    /// Runs side by side.
+    pub jobs: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    out: PathBuf,
+    device: String,
+    classes: Vec<String>,
+    curves: Vec<Curve>,
+    /// Runs that ended before their last round: name, seed, why.
+    ended: Vec<(String, u64, String)>,
+    seconds: f64,
+}
+
+/// Runs and prints.
+///
+/// # Errors
+/// Where the experiment cannot be meant, a file cannot be read, or a run fails; what is done stays done.
+pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()> {
+    let config = || resolve(job.config.as_deref(), &job.overrides).map_err(Failure::from);
+    match &job.wanted {
+        Wanted::Template => print(TEMPLATE),
+        Wanted::Config => print(&config()?.to_toml()?),
+        Wanted::Run(out) => {
+            let report = run(job, &config()?, out, wish, console)?;
+            console.note(summary(&report));
+            match console.json {
+                true => console.report(&report, |_| String::new()),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+fn run(
+    job: &Job,
+    config: &Config,
+    out: &Path,
+    wish: &DeviceWish,
+    console: Console,
+) -> Result<Report> {
+    let started = Instant::now();
+    if config.experiment.mode == Mode::Finetune {
+        return Err(
+            Failure::usage("experiment.mode = finetune is not there yet")
+                .with_hint("`--set experiment.mode=frozen` trains heads on stored embeddings"),
+        );
+    }
+    let named = |path: &Option<PathBuf>, flag: &str| {
+        path.clone().ok_or_else(|| {
+            Failure::usage(format!("no data: data.{flag} is not given")).with_hint(format!(
+                "name an embedding store with --{flag}, or in the file"
+            ))
+        })
+    };
+    let data = &config.data;
+    let (pool, test) = (named(&data.pool, "pool")?, named(&data.test, "test")?);
+    let pool = DataSet::open(&pool, data.labels.as_deref(), None)?;
+    let test = DataSet::open(&test, data.test_labels.as_deref(), Some(&pool.classes))?;
+    if test.pool.dim() != pool.pool.dim() {
+        return Err(Failure::new(format!(
+            "embeddings of {} numbers, the pool's have {}",
+            test.pool.dim(),
+            pool.pool.dim()
+        ))
+        .at(test.pool.path())
+        .with_hint("embed pool and test images with the same backbone"));
+    }
+    let device = wish.resolve()?;
+    let (model, engine) = (device.model()?, device.engine(None)?);
+    let folder = RunFolder::open(out, config)?;
+    let learner = Frozen {
+        pool: &pool,
+        test: &test,
+        training: &config.training,
+        device: &model,
+    };
+    let simulation = Simulation {
+        config,
+        learner: &learner,
+        engine: engine.as_ref(),
+        pool_digest: SharedQuestion::pool_digest(&pool.pool)?,
+        jobs: side_by_side(job.jobs, &device),
+    };
+    let runs = config.experiment.strategies.len() as u64 * config.experiment.seeds;
+    let bar = console.bar(runs * u64::from(config.experiment.rounds + 1), "rounds");
+    let told = |progress: &Progress<'_>| {
+        match progress.ended {
+            Some(why) => {
+                let left = u64::from(config.experiment.rounds - progress.round);
+                bar.inc(left);
+                let (name, seed) = (progress.name, progress.seed);
+                bar.suspend(|| console.note(format!("{name}, seed {seed}: ended early: {why}")));
+            }
+            None => bar.inc(1),
+        };
+    };
+    let outcome = simulate(&simulation, &folder, &told);
+    bar.finish_and_clear();
+    outcome?;
+    let results = Results::read(out, &config.experiment.strategies)?;
+    results.write_csv(&out.join("results.csv"))?;
+    let ended = results.runs.iter();
+    let ended = ended.filter_map(|run| Some((run.name.clone(), run.seed, run.ended.clone()?)));
+    Ok(Report {
+        out: out.into(),
+        device: place(&model),
+        curves: results.curves(),
+        ended: ended.collect(),
+        classes: results.classes,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn place(device: &ModelDevice) -> String {
+    device.name().to_owned()
+}
+
+/// Runs at a time: threads share a CPU's cores well, a GPU has one queue.
+fn side_by_side(wanted: Option<usize>, device: &Device) -> usize {
+    wanted.unwrap_or(match device {
+        Device::Cpu => std::thread::available_parallelism().map_or(1, usize::from),
+        _ => 1,
+    })
+}
+
+fn summary(report: &Report) -> String {
+    let mut table = Table::new([
+        "strategy",
+        "seeds",
+        "labels",
+        "top-1 %",
+        "over random",
+        "area %",
+        "random needs",
+        "balance",
+    ]);
+    for curve in &report.curves {
+        let Some(last) = curve.points.last() else {
+            continue;
+        };
+        let needs = curve.efficiency.map(|efficiency| {
+            let more = if efficiency.reached { "" } else { "over " };
+            format!("{more}{}", grouped(efficiency.random.round() as usize))
+        });
+        table.row([
+            curve.name.clone(),
+            last.seeds.to_string(),
+            grouped(last.labels.round() as usize),
+            percent(Some(&last.top1), false),
+            percent(curve.gain.as_ref(), true),
+            percent(curve.area.as_ref(), false),
+            needs.unwrap_or_default(),
+            format!("{:.3}", last.balance.mean),
+        ]);
+    }
+    format!(
+        "{table}\n± 95% intervals over seeds; `random needs`: labels for the same accuracy; {} in {:.1} s\nwrote {}",
+        report.device,
+        report.seconds,
+        report.out.join("results.csv").display()
+    )
+}
+
+/// In per cent, with its interval.
+fn percent(interval: Option<&Interval>, signed: bool) -> String {
+    let Some(interval) = interval else {
+        return String::new();
+    };
+    let mean = 100.0 * interval.mean;
+    let mean = match signed {
+        true => format!("{mean:+.1}"),
+        false => format!("{mean:.1}"),
+    };
+    match interval.half {
+        Some(half) => format!("{mean} ± {:.1}", 100.0 * half),
+        None => mean,
+    }
+}

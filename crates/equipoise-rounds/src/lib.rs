@@ -1,0 +1,34 @@
+//! Rounds of active learning: select, label, train, test, and again.
+//!
+//! [`simulate()`] plays them on a data set whose labels are all known, for any number of strategies and seeds, and
+//! keeps a [ledger](Ledger) of every step, so that a run that was stopped goes on where it stopped.
+//! [`Results`] says what came of it, with intervals over the seeds.
+
+mod config;
+mod data;
+mod error;
+mod learner;
+mod ledger;
+mod measures;
+mod results;
+mod setup;
+mod simulate;
+mod statistics;
+
+pub use config::{
+    BadgeStart, Config, Data, Experiment, ImbalanceType, InitialType, LinkageName, MajorityName,
+    Mode, OrderName, Overrides, PRESETS, QuotasName, ScheduleName, TEMPLATE, Training, Variant,
+    differing, preset, resolve,
+};
+pub use data::DataSet;
+pub use error::Error;
+pub use learner::{Frozen, Learned, Learner, Model, Task};
+pub use ledger::{Entry, LEDGER_VERSION, Ledger, Seconds};
+pub use measures::{Measures, Scores};
+pub use results::{Curve, Efficiency, Point, Results, Run, Tested};
+pub use setup::Setup;
+pub use simulate::{Progress, RunFolder, Simulation, simulate};
+pub use statistics::Interval;
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
