@@ -1,6 +1,7 @@
 //! Everything CI runs, as one command: `cargo xtask help` lists what it does.
 
 mod apt;
+mod chromium;
 mod fuzz;
 mod python;
 mod steps;

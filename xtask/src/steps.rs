@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::tally::Tally;
-use crate::{python, vulkan};
+use crate::{chromium, python, vulkan};
 
 type Outcome = Result<(), String>;
 
@@ -60,12 +60,19 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
     if let Err(reason) = &python {
         eprintln!("xtask: the test that reads a store from Python is ignored: {reason}");
     }
+    let chromium = chromium::ensure();
+    if let Err(reason) = &chromium {
+        eprintln!("xtask: the test that opens a report in a browser is ignored: {reason}");
+    }
     let prepare = |mut command: Command| {
         if !gpu {
             command.env("EQUIPOISE_TEST_GPU", "0");
         }
         if let Ok(interpreter) = &python {
             command.env("EQUIPOISE_TEST_PYTHON", interpreter);
+        }
+        if let Ok(program) = &chromium {
+            command.env("EQUIPOISE_TEST_CHROMIUM", program);
         }
         if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
             // Mesa warns without it. It need not hold anything.

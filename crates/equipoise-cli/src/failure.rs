@@ -71,9 +71,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         let error = error.into();
         let hint = hint_for(&error);
         let wrong_usage = error.chain().any(|cause| {
-            cause
-                .downcast_ref()
-                .is_some_and(equipoise::pool::Error::is_usage)
+            let of_pool = cause.downcast_ref();
+            let of_rounds = cause.downcast_ref();
+            of_pool.is_some_and(equipoise::pool::Error::is_usage)
+                || of_rounds.is_some_and(equipoise::rounds::Error::is_usage)
         });
         Self {
             exit: if wrong_usage { USAGE } else { FAILED },
@@ -105,6 +106,12 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
         }
         if let Some(error) = cause.downcast_ref::<equipoise::pool::Error>() {
             return error.hint();
+        }
+        // Transparent errors hide what they hold from the chain.
+        match cause.downcast_ref::<equipoise::rounds::Error>() {
+            Some(equipoise::rounds::Error::Pool(error)) => return error.hint(),
+            Some(equipoise::rounds::Error::Core(error)) => return core_hint(error).map(Into::into),
+            _ => {}
         }
         if let Some(equipoise::burn::Error::Io { .. }) = cause.downcast_ref() {
             return Some("is the path right, seen from the folder you are in?".into());

@@ -25,6 +25,7 @@ mod source;
 mod store;
 mod table;
 mod tensors;
+mod thumbnail;
 
 pub use candidates::{
     CANDIDATES_VERSION, Candidates, ClassDepth, Deepening, Gathered, MOST_SHARDS, ShardDepths,
@@ -49,3 +50,4 @@ pub use store::{
     DEFAULT_SHARD_ROWS, Dtype, Manifest, STORE_VERSION, Shard, SourceInfo, StoreInfo, StoreWriter,
     Stored, join_stores,
 };
+pub use thumbnail::thumbnail;

@@ -2,10 +2,15 @@
 
 mod balance;
 mod bars;
+mod document;
+mod html;
+mod lines;
 mod page;
 mod table;
 
 pub use balance::Balance;
 pub use bars::{Bars, bars_svg};
+pub use document::{Block, Cell, Document, Grid, Strip};
+pub use lines::{Line, LinePoint, Lines};
 pub use page::{Group, Page, Tile};
 pub use table::Table;

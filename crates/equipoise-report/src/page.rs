@@ -1,11 +1,7 @@
 //! A selection as one HTML page that needs nothing beside it.
 
-use std::fmt::Write;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::Balance;
+use crate::html::{escape, image, push};
 
 /// What the page shows. Texts are escaped where they are written.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -124,52 +120,20 @@ impl Group {
         );
         for tile in &self.shown {
             let (id, caption) = (escape(&tile.id), escape(&tile.caption));
-            let image = match &tile.image {
-                Some(bytes) => format!(
-                    "<img loading=\"lazy\" alt=\"{id}\" src=\"data:{};base64,{}\">",
-                    mime(bytes),
-                    STANDARD.encode(bytes)
-                ),
+            let picture = match &tile.image {
+                Some(bytes) => image(bytes, &tile.id),
                 None => "<div class=\"missing\">no image</div>".into(),
             };
             push(
                 html,
                 format_args!(
-                    "<figure>{image}<figcaption><span class=\"id\">{id}</span><br>{caption}\
+                    "<figure>{picture}<figcaption><span class=\"id\">{id}</span><br>{caption}\
                      </figcaption></figure>\n"
                 ),
             );
         }
         html.push_str("</div>\n");
     }
-}
-
-fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = html.write_fmt(text);
-}
-
-/// The media type that the first bytes of an image tell.
-fn mime(bytes: &[u8]) -> &'static str {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [b'R', b'I', b'F', b'F', ..] => "image/webp",
-        _ => "image/jpeg",
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -81,6 +81,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the question was put wrongly: nothing was tried.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config { .. } | Self::ConfigFile { .. } => true,
+            Self::Pool(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.into(),

@@ -190,6 +190,36 @@ impl Results {
             .collect()
     }
 
+    /// Labels and accuracy of one class, round by round.
+    pub fn class_points(&self, name: &str, class: usize) -> Vec<(f64, Interval)> {
+        let runs: Vec<&Run> = self.runs_of(name).collect();
+        let rounds = runs.iter().map(|run| run.rounds.len()).max().unwrap_or(0);
+        let point = |index: usize| {
+            let rounds = || runs.iter().filter_map(|run| run.rounds.get(index));
+            let of = |value: &dyn Fn(&Tested) -> Option<f64>| {
+                Interval::of(&rounds().filter_map(value).collect::<Vec<_>>())
+            };
+            let labels = of(&|round| Some(round.labels as f64))?.mean;
+            Some((labels, of(&|round| *round.measures.per_class.get(class)?)?))
+        };
+        (0..rounds).filter_map(point).collect()
+    }
+
+    /// Labels of each class at the end: means over seeds.
+    pub fn class_labels(&self, name: &str) -> Vec<f64> {
+        let last: Vec<&Tested> = self
+            .runs_of(name)
+            .filter_map(|run| run.rounds.last())
+            .collect();
+        let mean = |class: usize| {
+            let counts = last
+                .iter()
+                .filter_map(|round| round.measures.labelled.get(class));
+            counts.sum::<usize>() as f64 / last.len().max(1) as f64
+        };
+        (0..self.classes.len()).map(mean).collect()
+    }
+
     fn curve(&self, name: &str) -> Curve {
         let runs: Vec<&Run> = self.runs_of(name).collect();
         let rounds = runs.iter().map(|run| run.rounds.len()).max().unwrap_or(0);

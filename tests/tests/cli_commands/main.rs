@@ -11,5 +11,6 @@ mod inspect;
 mod machine;
 mod select;
 mod shards;
+mod simulate;
 mod strategies;
 mod support;

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use equipoise::burn::ModelDevice;
 use equipoise::core::Pool;
-use equipoise::pool::SharedQuestion;
+use equipoise::pool::{self, SharedQuestion};
 use equipoise::report::Table;
 use equipoise::rounds::{
     Config, Curve, DataSet, Frozen, Interval, Mode, Overrides, Progress, Results, RunFolder,
-    Simulation, TEMPLATE, resolve, simulate,
+    Simulation, TEMPLATE, report, resolve, simulate,
 };
 use serde::Serialize;
 
@@ -138,6 +138,8 @@ fn run(
     outcome?;
     let results = Results::read(out, &config.experiment.strategies)?;
     results.write_csv(&out.join("results.csv"))?;
+    let page = report(&results, config, &pool)?.html();
+    pool::OutputFile::write_all_to(&out.join("report.html"), true, page.as_bytes())?;
     let ended = results.runs.iter();
     let ended = ended.filter_map(|run| Some((run.name.clone(), run.seed, run.ended.clone()?)));
     Ok(Report {
@@ -193,10 +195,10 @@ fn summary(report: &Report) -> String {
         ]);
     }
     format!(
-        "{table}\n± 95% intervals over seeds; `random needs`: labels for the same accuracy; {} in {:.1} s\nwrote {}",
+        "{table}\n± 95% intervals over seeds; `random needs`: labels for the same accuracy; {} in {:.1} s\nwrote {}, and results.csv beside it",
         report.device,
         report.seconds,
-        report.out.join("results.csv").display()
+        report.out.join("report.html").display()
     )
 }
 

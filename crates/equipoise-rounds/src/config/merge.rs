@@ -55,9 +55,12 @@ pub fn resolve(file: Option<&Path>, overrides: &Overrides) -> Result<Config> {
     for (field, value) in &overrides.fields {
         set(&mut merged, field, value)?;
     }
-    let config: Config = Value::Table(merged)
+    let mut config: Config = Value::Table(merged)
         .try_into()
         .map_err(|error: toml::de::Error| Error::config("the command line", error.message()))?;
+    // What is saved with a run means the same from everywhere.
+    let here = std::env::current_dir().map_err(|source| Error::io(Path::new("."), source))?;
+    config.data.seen_from(&here);
     config.check()?;
     Ok(config)
 }
