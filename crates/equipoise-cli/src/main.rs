@@ -63,6 +63,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Simulate(arguments) => {
             commands::simulate::main(&arguments.meant()?, wish, console)
         }
+        Command::Round(arguments) => commands::round::main(&arguments.meant()?, wish, console),
         Command::Bench(arguments) => commands::bench::main(&arguments.meant()?, wish, console),
         Command::Scan(arguments) => commands::scan::main(&arguments.meant()?, wish, console),
         Command::Merge(arguments) => commands::merge::main(&arguments.meant(), console),

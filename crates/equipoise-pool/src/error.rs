@@ -279,6 +279,9 @@ pub enum Problem {
         /// Its label here.
         second: String,
     },
+    /// A label for a row that nobody was asked to label.
+    #[error("nobody was asked for a label of `{0}`")]
+    NotAsked(String),
     /// An annotation with several choices.
     #[error("`{0}` has several labels")]
     SeveralLabels(String),
@@ -419,6 +422,9 @@ impl Problem {
                 "class names come from `--classes`, the source's class folders or the head"
             }
             Problem::Contradiction { .. } => "keep one of the lines",
+            Problem::NotAsked(_) => {
+                "label the rows of the last round's picks; earlier labels are given when a campaign begins"
+            }
             Problem::SeveralLabels(_) => "equipoise selects for one label per image",
             _ => return None,
         })

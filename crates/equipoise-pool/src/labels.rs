@@ -24,6 +24,31 @@ pub struct Labels {
 /// [`Error::Line`] where an id is unknown, a label is missing or none of `classes`, or a row has
 /// two labels.
 pub fn read_labels(path: &Path, ids: &Ids, classes: Option<&[String]>) -> Result<Labels> {
+    let lines = read_label_lines(path, ids)?;
+    let rows = lines
+        .into_iter()
+        .map(|line| (line.line, line.row, line.label));
+    of_named(path, rows.collect(), classes, |row| {
+        ids.id(row).into_owned()
+    })
+}
+
+/// A line of a list of labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelLine {
+    /// Its number, from 1.
+    pub line: usize,
+    /// The row.
+    pub row: usize,
+    /// Its label.
+    pub label: String,
+}
+
+/// The lines of a list of labels, as [`read_labels`] reads them, before labels become classes.
+///
+/// # Errors
+/// [`Error::Line`] where an id is unknown or a label is missing.
+pub fn read_label_lines(path: &Path, ids: &Ids) -> Result<Vec<LabelLine>> {
     let no_column = || Error::NoColumn {
         path: path.into(),
         column: "label".into(),
@@ -40,14 +65,18 @@ pub fn read_labels(path: &Path, ids: &Ids, classes: Option<&[String]>) -> Result
     for item in items {
         let row = item.row(path, ids)?;
         match item.label {
-            Some(label) => rows.push((item.line, row, label)),
+            Some(label) => rows.push(LabelLine {
+                line: item.line,
+                row,
+                label,
+            }),
             None => {
                 let problem = Problem::NoLabel(ids.id(row).into_owned());
                 return Err(Error::line(path, item.line, problem));
             }
         }
     }
-    of_named(path, rows, classes, |row| ids.id(row).into_owned())
+    Ok(rows)
 }
 
 /// Labels from (line, row, label) whose rows are told by number in messages.

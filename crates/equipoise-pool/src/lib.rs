@@ -37,7 +37,7 @@ pub use embeddings::EmbeddingsWriter;
 pub use error::{Error, Problem, Result};
 pub use head::HeadFile;
 pub use ids::{Ids, RowNames};
-pub use labels::{Labels, read_labels};
+pub use labels::{LabelLine, Labels, read_label_lines, read_labels};
 pub use lists::read_rows;
 pub use output::{OutputFile, check_output};
 pub use picks::{PICKS_VERSION, PickFormat, write_picks};

@@ -4,6 +4,7 @@
 //! keeps a [ledger](Ledger) of every step, so that a run that was stopped goes on where it stopped.
 //! [`Results`] says what came of it, with intervals over the seeds.
 
+mod campaign;
 mod config;
 mod data;
 mod error;
@@ -16,6 +17,7 @@ mod setup;
 mod simulate;
 mod statistics;
 
+pub use campaign::{Campaign, CampaignRound, Standing};
 pub use config::{
     BadgeStart, Config, Data, Experiment, ImbalanceType, InitialType, LinkageName, MajorityName,
     Mode, OrderName, Overrides, PRESETS, QuotasName, ScheduleName, TEMPLATE, Training, Variant,

@@ -206,8 +206,8 @@ pub fn simulate(
     results.into_iter().collect()
 }
 
-/// Where a run stands.
-struct Standing {
+/// How far a run has come.
+struct SoFar {
     labelled: Vec<LabelledRow>,
     /// Rows of this round's picks, while they are not trained on.
     picked: Option<(u32, Vec<usize>, f64)>,
@@ -216,7 +216,7 @@ struct Standing {
     ended: bool,
 }
 
-impl Standing {
+impl SoFar {
     fn of(entries: &[Entry], labels: &[u32]) -> Self {
         let mut standing = Self {
             labelled: Vec::new(),
@@ -273,7 +273,7 @@ fn run(
         classes: data.classes.clone(),
     };
     let mut ledger = Ledger::open(&own.join(LEDGER), opened)?;
-    let mut standing = Standing::of(ledger.entries(), &data.labels);
+    let mut standing = SoFar::of(ledger.entries(), &data.labels);
     let setup = Setup::new(config, &data.labels, data.classes.len(), job.seed);
     let told = |round, known, top1, ended: Option<&str>| {
         progress(&Progress {

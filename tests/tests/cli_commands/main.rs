@@ -9,6 +9,7 @@ mod demo;
 mod embed;
 mod inspect;
 mod machine;
+mod round;
 mod select;
 mod shards;
 mod simulate;

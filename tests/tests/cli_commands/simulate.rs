@@ -170,11 +170,7 @@ fn bad_input_is_named_and_leaves_nothing() {
             1,
             &["none.emb"],
         ),
-        (
-            "simulate --strategies base --out run",
-            2,
-            &["data.pool", "--pool"],
-        ),
+        ("simulate --strategies base --out run", 2, &["data.pool"]),
     ] {
         bench.run(arguments).fails(code, words);
     }

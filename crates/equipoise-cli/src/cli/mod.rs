@@ -15,6 +15,7 @@ mod merge;
 mod preprocess;
 mod question;
 mod reading;
+mod round;
 mod scan;
 mod select;
 mod simulate;
@@ -35,6 +36,7 @@ pub(crate) use fit::FitArgs;
 pub(crate) use inspect::InspectArgs;
 pub(crate) use join::JoinArgs;
 pub(crate) use merge::MergeArgs;
+pub(crate) use round::RoundArgs;
 pub(crate) use scan::ScanArgs;
 pub(crate) use select::SelectArgs;
 pub(crate) use simulate::SimulateArgs;
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     /// Play rounds of select, label, train and test on data whose labels are known: which strategy
     /// buys the most?
     Simulate(SimulateArgs),
+    /// Run a campaign with people who label: pick rows, take labels in, see where it stands
+    Round(RoundArgs),
     /// Time every kernel and whole selections on this device, next to what it can do at most
     Bench(BenchArgs),
     /// List one shard's candidates, where several machines share a pool

@@ -165,7 +165,7 @@ impl QuestionArgs {
     }
 }
 
-fn find_strategy(name: &str) -> Result<&'static dyn strategies::Strategy> {
+pub(super) fn find_strategy(name: &str) -> Result<&'static dyn strategies::Strategy> {
     if name == "vaal" {
         return Err(Failure::usage(
             "strategy vaal trains a network on the images: it is no part of `select`",

@@ -137,7 +137,7 @@ fn read_labels(job: &Job, pool: &EmbeddingPool) -> Result<Labels> {
 }
 
 /// Class names, one a line.
-fn read_classes(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn read_classes(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::from(error).at(path))?;
     let names: Vec<String> = text
         .lines()

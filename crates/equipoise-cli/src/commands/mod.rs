@@ -16,6 +16,7 @@ pub(crate) mod machine;
 pub(crate) mod merge;
 pub(crate) mod question;
 mod report;
+pub(crate) mod round;
 pub(crate) mod scan;
 pub(crate) mod select;
 pub(crate) mod simulate;
