@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, hex};
 use crate::loading::{LoadOptions, LoadReport, Loaded, Matched};
-use crate::models::{COLOURS, Network, Pooling};
+use crate::models::{Architecture, COLOURS, Network, Pooling, Values};
 use crate::{Error, ModelDevice, parts};
 
 /// Pixels that one thread takes through the network at once on the CPU: their activations stay
@@ -71,18 +71,32 @@ impl Backbone {
             report,
         } = matched.load(&checkpoint).map_err(failed)?;
         let backbone = Self {
-            network: architecture.network(&values, device.burn()),
+            path: weights.to_owned(),
+            digest: digest(checkpoint.digest(), options),
+            ..Self::of_values(&architecture, &values, head, device)
+        };
+        Ok((backbone, report))
+    }
+
+    /// A network whose weights are in memory.
+    pub(crate) fn of_values(
+        architecture: &Architecture,
+        values: &Values,
+        head: Option<Head>,
+        device: &ModelDevice,
+    ) -> Self {
+        Self {
+            network: architecture.network(values, device.burn()),
             head,
             dim: architecture.dim(),
             side_unit: architecture.side_unit(),
             takes_small_images: architecture.takes_small_images(),
-            path: weights.to_owned(),
-            digest: digest(checkpoint.digest(), options),
+            path: PathBuf::new(),
+            digest: String::new(),
             device: device.clone(),
             most_together: AtomicUsize::new(usize::MAX),
             uploading: AtomicU64::new(0),
-        };
-        Ok((backbone, report))
+        }
     }
 
     /// Numbers per embedding, M.
@@ -105,7 +119,7 @@ impl Backbone {
         self.head.as_ref()
     }
 
-    /// SHA-256 of the weights file, in hexadecimal; of that and the options it was read with, where
+    /// SHA-256 of the weights file, in hexadecimal, empty where there was none; of that and the options it was read with, where
     /// there are any.
     pub fn weights_digest(&self) -> &str {
         &self.digest

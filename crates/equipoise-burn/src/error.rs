@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::models::{cifar, models};
+use crate::models::models;
 
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -14,11 +14,21 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// An image could not be read or made ready.
+    #[error("image {row}: {reason}")]
+    Image {
+        /// Its row.
+        row: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The model is none that can be trained.
-    #[error("model {name:?} is not trained here; hint: one of {}", cifar::MODELS.join(", "))]
+    #[error("model {name:?} is not trained here; hint: {hint}")]
     NotTrainable {
         /// What was asked for.
         name: String,
+        /// Which ones are.
+        hint: String,
     },
     /// A file could not be read or written.
     #[error("cannot read or write {path}")]

@@ -16,7 +16,9 @@ mod linear;
 mod loading;
 mod models;
 mod parts;
+mod sgd;
 mod train;
+mod tune;
 
 pub use backbone::Backbone;
 pub use device::ModelDevice;
@@ -24,11 +26,13 @@ pub use error::Error;
 pub use fit::{Fit, FitOptions, fit};
 pub use inspect::{Inspection, ModelMatch, TensorInfo, inspect};
 pub use key_map::{KeyMap, Rule};
-pub use linear::{LabelledEmbeddings, LinearFit, LinearOptions, Schedule, logits, train_linear};
+pub use linear::{LabelledEmbeddings, LinearFit, logits, train_linear};
 pub use loading::{LoadOptions, LoadReport};
 pub use models::cifar::PUBLISHED_WIDTH;
 pub use models::{Pooling, models};
+pub use sgd::{Schedule, Sgd};
 pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
+pub use tune::{Change, ImageBatch, Images, Tuned, Tuner};
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

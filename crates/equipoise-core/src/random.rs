@@ -32,6 +32,8 @@ pub enum Purpose {
     Evaluation = 12,
     /// Which rows stay in a pool that is made uneven.
     Imbalance = 13,
+    /// How images are changed at random while a network learns.
+    Augmentation = 14,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

@@ -3,6 +3,7 @@
 //! What each file looks like is told in `docs/formats.md`.
 
 mod array;
+mod augment;
 mod candidates;
 mod columns;
 mod decode;
@@ -27,6 +28,7 @@ mod table;
 mod tensors;
 mod thumbnail;
 
+pub use augment::Augmentation;
 pub use candidates::{
     CANDIDATES_VERSION, Candidates, ClassDepth, Deepening, Gathered, MOST_SHARDS, ShardDepths,
     SharedQuestion,

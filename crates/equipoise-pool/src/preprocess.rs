@@ -186,6 +186,17 @@ impl Preprocess {
         Ok(self.normalised(&window, &window.resized(&pixels, self.interpolation)))
     }
 
+    /// Pixels that have their size, normalised.
+    pub(crate) fn normalise(&self, pixels: &RgbImage) -> Image {
+        let size = (pixels.width() as usize, pixels.height() as usize);
+        let whole = Window {
+            size,
+            columns: Span::whole(size.0),
+            rows: Span::whole(size.1),
+        };
+        self.normalised(&whole, pixels)
+    }
+
     /// Channels one after the other, black around what the window holds of the image.
     fn normalised(&self, window: &Window, image: &RgbImage) -> Image {
         let (width, height) = (window.columns.length, window.rows.length);

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use equipoise_burn::{LabelledEmbeddings, ModelDevice, logits, train_linear};
-use equipoise_core::{Head, LabelledRow, Pool};
+use equipoise_burn::{LabelledEmbeddings, ModelDevice, Trained, logits, train_linear};
+use equipoise_core::{Head, LabelledRow, MemoryPool, Pool, RowSet, Values};
 use equipoise_pool::HeadFile;
 
 use crate::{DataSet, Result, Scores, Training};
@@ -19,6 +19,8 @@ pub struct Task<'a> {
     pub labelled: &'a [LabelledRow],
     /// Rows held out to choose the best epoch.
     pub evaluation: &'a [usize],
+    /// Rows that are labelled, or may be.
+    pub rows: &'a RowSet,
     /// Makes training reproducible.
     pub seed: u64,
     /// The round, from 0.
@@ -30,7 +32,35 @@ pub struct Model<'a> {
     /// The head.
     pub head: Head,
     /// The pool as the model sees it.
-    pub pool: &'a dyn Pool,
+    pub pool: Embedded<'a>,
+    /// The network's weights, where they are the model's own.
+    pub weights: Option<Trained>,
+}
+
+/// The embeddings of a pool.
+pub enum Embedded<'a> {
+    /// Those that are stored.
+    Stored(&'a dyn Pool),
+    /// Those that a model made.
+    Made {
+        /// (N, M) row-major.
+        values: Vec<f32>,
+        /// M.
+        dim: usize,
+    },
+}
+
+impl Embedded<'_> {
+    /// Has `work` done with the pool.
+    ///
+    /// # Errors
+    /// Whatever `work` says.
+    pub fn with<T>(&self, work: impl FnOnce(&dyn Pool) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Stored(pool) => work(*pool),
+            Self::Made { values, dim } => work(&MemoryPool::new(Values::F32(values), *dim)?),
+        }
+    }
 }
 
 /// What was learnt.
@@ -71,11 +101,11 @@ pub trait Learner: Sync {
     /// Where it can't be written.
     fn remember(&self, model: &Model<'_>, path: &Path) -> Result<()>;
 
-    /// The model in a file.
+    /// The model in a file, for picking among `rows`.
     ///
     /// # Errors
     /// Where it can't be read.
-    fn recall(&self, path: &Path) -> Result<Model<'_>>;
+    fn recall(&self, path: &Path, rows: &RowSet) -> Result<Model<'_>>;
 }
 
 /// Linear evaluation: a head on stored embeddings.
@@ -156,8 +186,15 @@ impl Learner for Frozen<'_> {
             Taken::of(self.pool, &rows)?,
             Taken::of(self.pool, task.evaluation)?,
         );
-        let options = self.training.linear(task.seed, task.round);
-        let fit = train_linear(&seen.rows(), Some(&unseen.rows()), &options, self.device)?;
+        let options = self.training.sgd(task.seed, task.round);
+        let standardise = self.training.standardise;
+        let fit = train_linear(
+            &seen.rows(),
+            Some(&unseen.rows()),
+            &options,
+            standardise,
+            self.device,
+        )?;
         let train_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
         let scores = self.scores(&fit.head)?;
@@ -165,7 +202,8 @@ impl Learner for Frozen<'_> {
             scores,
             model: Model {
                 head: fit.head,
-                pool: &self.pool.pool,
+                pool: Embedded::Stored(&self.pool.pool),
+                weights: None,
             },
             epochs: fit.epochs,
             best_epoch: fit.best_epoch,
@@ -181,10 +219,11 @@ impl Learner for Frozen<'_> {
         Ok(file.write(path, true)?)
     }
 
-    fn recall(&self, path: &Path) -> Result<Model<'_>> {
+    fn recall(&self, path: &Path, _: &RowSet) -> Result<Model<'_>> {
         Ok(Model {
             head: HeadFile::read(path)?.head,
-            pool: &self.pool.pool,
+            pool: Embedded::Stored(&self.pool.pool),
+            weights: None,
         })
     }
 }

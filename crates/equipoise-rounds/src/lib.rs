@@ -8,6 +8,7 @@ mod campaign;
 mod config;
 mod data;
 mod error;
+mod fine_tuned;
 mod learner;
 mod ledger;
 mod measures;
@@ -25,7 +26,8 @@ pub use config::{
 };
 pub use data::DataSet;
 pub use error::Error;
-pub use learner::{Frozen, Learned, Learner, Model, Task};
+pub use fine_tuned::FineTuned;
+pub use learner::{Embedded, Frozen, Learned, Learner, Model, Task};
 pub use ledger::{Entry, LEDGER_VERSION, Ledger, Seconds};
 pub use measures::{Measures, Scores};
 pub use report::report;

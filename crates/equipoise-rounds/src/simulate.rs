@@ -303,7 +303,7 @@ fn run(
             _ => {}
         }
     }
-    let head_of = |round: u32| own.join(format!("head-{round}.safetensors"));
+    let model_at = |round: u32| own.join(format!("model-{round}.safetensors"));
     let mut model: Option<Model<'_>> = None;
     loop {
         if standing.ended || stop.load(Ordering::Relaxed) {
@@ -313,6 +313,7 @@ fn run(
             let learned = learner.learn(&Task {
                 labelled: &standing.labelled,
                 evaluation: &setup.evaluation,
+                rows: &setup.pool,
                 seed: job.seed,
                 round,
             })?;
@@ -328,7 +329,7 @@ fn run(
                 rows.iter().map(of_row),
             );
             // Before the ledger says that it is there.
-            learner.remember(&learned.model, &head_of(round))?;
+            learner.remember(&learned.model, &model_at(round))?;
             let top1 = measures.top1;
             ledger.add(Entry::Trained {
                 round,
@@ -348,7 +349,7 @@ fn run(
             told(round, false, Some(top1), None);
             if round > 0 {
                 // The last one is enough to go on from; if it stays, no harm is done.
-                let _ = std::fs::remove_file(head_of(round - 1));
+                let _ = std::fs::remove_file(model_at(round - 1));
             }
             continue;
         }
@@ -361,7 +362,7 @@ fn run(
             Some(last) => {
                 let model = match model.take() {
                     Some(model) => model,
-                    None => learner.recall(&head_of(last))?,
+                    None => learner.recall(&model_at(last), &setup.pool)?,
                 };
                 let mut available = setup.pool.clone();
                 for labelled in &standing.labelled {
@@ -426,16 +427,18 @@ fn pick(
         .variant
         .reads_labels(strategy)
         .then(|| data.labels.iter().map(|class| Some(*class)).collect());
-    let request = Request {
-        head: Some(&model.head),
-        labelled,
-        truth: truth.as_deref(),
-        quotas: quotas.as_deref(),
-        partitions: config.experiment.partitions,
-        seed: job.seed,
-        round,
-        ..Request::new(model.pool, available, budget)
-    };
-    let selection = strategy.select(simulation.engine, &job.variant.applied(request))?;
-    Ok(selection.picks.iter().map(|pick| pick.row).collect())
+    model.pool.with(|pool| {
+        let request = Request {
+            head: Some(&model.head),
+            labelled,
+            truth: truth.as_deref(),
+            quotas: quotas.as_deref(),
+            partitions: config.experiment.partitions,
+            seed: job.seed,
+            round,
+            ..Request::new(pool, available, budget)
+        };
+        let selection = strategy.select(simulation.engine, &job.variant.applied(request))?;
+        Ok(selection.picks.iter().map(|pick| pick.row).collect())
+    })
 }

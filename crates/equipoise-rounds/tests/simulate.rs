@@ -176,7 +176,7 @@ fn a_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been() {
             let folder = path.parent().unwrap();
             std::fs::write(&path, &text[..end]).unwrap();
             let whole = text[..end].rfind('\n').map_or("", |at| &text[..=at]);
-            let _ = std::fs::remove_file(folder.join("head-3.safetensors"));
+            let _ = std::fs::remove_file(folder.join("model-3.safetensors"));
             // The head of the last round that is over is there, as it was then.
             let rounds = whole.matches("\"step\":\"trained\"").count();
             if let Some(round) = rounds.checked_sub(1) {
@@ -193,7 +193,7 @@ fn a_run_that_was_stopped_anywhere_ends_as_if_it_had_not_been() {
 
 /// The head of badge, seed 1, after a round: that of a run that has no more rounds.
 fn put_head(bench: &Bench, round: u32, folder: &Path) {
-    let name = format!("head-{round}.safetensors");
+    let name = format!("model-{round}.safetensors");
     let store = bench.folder.path().join("heads");
     if !store.join(&name).is_file() {
         std::fs::create_dir_all(&store).unwrap();
@@ -208,7 +208,7 @@ fn put_head(bench: &Bench, round: u32, folder: &Path) {
             };
             shorter.run("short", 1).unwrap();
             let own = shorter.ledger("short", "badge", 1);
-            let head = format!("head-{rounds}.safetensors");
+            let head = format!("model-{rounds}.safetensors");
             std::fs::copy(own.with_file_name(&head), store.join(&head)).unwrap();
         }
     }

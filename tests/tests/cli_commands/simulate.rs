@@ -72,7 +72,7 @@ fn an_experiment_leaves_ledgers_results_and_a_report() {
     let csv = bench.read("run/results.csv");
     assert_eq!(csv.lines().count(), 1 + 3 * 2 * 3);
     assert!(bench.has("run/runs/careful/seed-1/ledger.jsonl"));
-    assert!(bench.has("run/runs/careful/seed-1/head-2.safetensors"));
+    assert!(bench.has("run/runs/careful/seed-1/model-2.safetensors"));
     let page = bench.read("run/report.html");
     for text in [
         "careful",

@@ -2,17 +2,14 @@
 //! self-supervised learning and on active learning do it. [`crate::fit()`] finds the minimum of a
 //! penalised loss instead, and is the better choice where nothing is to be reproduced.
 
-mod schedule;
-
 use burn::tensor::activation::softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use equipoise_core::Head;
 use equipoise_core::random::{Philox, Purpose};
 
 use crate::fit::Standard;
-use crate::{Error, ModelDevice};
-
-pub use schedule::Schedule;
+use crate::sgd::class_weights;
+use crate::{Error, ModelDevice, Sgd};
 
 /// Embeddings with their labels.
 #[derive(Debug, Clone, Copy)]
@@ -25,34 +22,6 @@ pub struct LabelledEmbeddings<'a> {
     pub labels: &'a [u32],
     /// C.
     pub classes: usize,
-}
-
-/// How to train a head.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LinearOptions {
-    /// How many times each row is shown, at most.
-    pub epochs: usize,
-    /// Rows per step.
-    pub batch: usize,
-    /// Learning rate of the first epoch.
-    pub learning_rate: f64,
-    /// What becomes of it later.
-    pub schedule: Schedule,
-    /// Momentum, in [0, 1).
-    pub momentum: f64,
-    /// Weight of the L2 penalty on weights and biases, added to the gradient as PyTorch does.
-    pub weight_decay: f64,
-    /// Training ends after so many epochs without a better accuracy on the evaluation rows; `None`
-    /// trains to the end. The best epoch's head is what comes out, either way.
-    pub patience: Option<usize>,
-    /// Whether rows count in inverse proportion to how many their class has.
-    pub class_weights: bool,
-    /// Whether columns are brought to mean 0 and deviation 1 first. The head is folded back.
-    pub standardise: bool,
-    /// Seed of the order of rows.
-    pub seed: u64,
-    /// The round: another stream of random numbers.
-    pub round: u32,
 }
 
 /// A trained head, and how it came about.
@@ -70,6 +39,7 @@ pub struct LinearFit {
 }
 
 /// Trains a head from zero weights on `rows`, and chooses the best epoch by `evaluation`, if there is one.
+/// `standardise` brings columns to mean 0 and deviation 1 first; the head is folded back.
 ///
 /// On the CPU the same input gives the same bits, on one machine and with as many threads.
 ///
@@ -79,10 +49,11 @@ pub struct LinearFit {
 pub fn train_linear(
     rows: &LabelledEmbeddings<'_>,
     evaluation: Option<&LabelledEmbeddings<'_>>,
-    options: &LinearOptions,
+    options: &Sgd,
+    standardise: bool,
     device: &ModelDevice,
 ) -> Result<LinearFit, Error> {
-    check_options(options)?;
+    options.check()?;
     check(rows)?;
     let evaluation = evaluation.filter(|evaluation| !evaluation.labels.is_empty());
     if let Some(evaluation) = evaluation {
@@ -96,9 +67,7 @@ pub fn train_linear(
         }
     }
     let all: Vec<usize> = (0..rows.labels.len()).collect();
-    let standard = options
-        .standardise
-        .then(|| Standard::of(rows.values, rows.dim, &all));
+    let standard = standardise.then(|| Standard::of(rows.values, rows.dim, &all));
     let seen = Examples::new(rows, standard.as_ref(), device);
     let unseen = evaluation.map(|rows| Examples::new(rows, standard.as_ref(), device));
     let class_weights = options
@@ -110,9 +79,7 @@ pub fn train_linear(
     for epoch in 0..options.epochs {
         let random = Philox::new(options.seed, Purpose::Training, options.round, epoch as u32);
         let order = random.permutation(rows.labels.len());
-        let rate = options
-            .schedule
-            .rate(options.learning_rate, epoch, options.epochs);
+        let rate = options.rate(epoch);
         learner.epoch(&seen, &order, rate, options);
         epochs = epoch + 1;
         if !learner.is_finite(device)? {
@@ -232,7 +199,7 @@ impl Learner {
     }
 
     /// One pass over the rows in that order.
-    fn epoch(&mut self, rows: &Examples, order: &[usize], rate: f64, options: &LinearOptions) {
+    fn epoch(&mut self, rows: &Examples, order: &[usize], rate: f64, options: &Sgd) {
         let place = rows.values.device();
         let classes = self.bias.dims()[1];
         for batch in order.chunks(options.batch) {
@@ -307,20 +274,6 @@ impl Learner {
     }
 }
 
-/// Per class a weight in inverse proportion to its rows, 1 on average over rows; 0 for a class without any.
-pub(crate) fn class_weights(labels: &[u32], classes: usize) -> Vec<f32> {
-    let mut counts = vec![0usize; classes];
-    for label in labels {
-        counts[*label as usize] += 1;
-    }
-    let present = counts.iter().filter(|count| **count > 0).count();
-    let weight = |count: &usize| match count {
-        0 => 0.0,
-        count => (labels.len() as f64 / (present * count) as f64) as f32,
-    };
-    counts.iter().map(weight).collect()
-}
-
 fn check(rows: &LabelledEmbeddings<'_>) -> Result<(), Error> {
     let (dim, labels) = (rows.dim, rows.labels);
     if labels.is_empty() {
@@ -352,42 +305,6 @@ fn check(rows: &LabelledEmbeddings<'_>) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
-}
-
-fn check_options(options: &LinearOptions) -> Result<(), Error> {
-    let wrong = |option, value: String, hint| {
-        Err(Error::Option {
-            option,
-            value,
-            hint,
-        })
-    };
-    for (name, value) in [("epochs", options.epochs), ("batch", options.batch)] {
-        if value == 0 {
-            return wrong(name, "0".into(), "at least 1");
-        }
-    }
-    let rate = options.learning_rate;
-    if !(rate.is_finite() && rate > 0.0) {
-        return wrong(
-            "learning rate",
-            rate.to_string(),
-            "a positive number, 0.1 for example",
-        );
-    }
-    if !(0.0..1.0).contains(&options.momentum) {
-        let hint = "a share from 0 to below 1, 0.9 for example";
-        return wrong("momentum", options.momentum.to_string(), hint);
-    }
-    let decay = options.weight_decay;
-    if !(decay.is_finite() && decay >= 0.0) {
-        let hint = "0 or a positive number, 0.0001 for example";
-        return wrong("weight decay", decay.to_string(), hint);
-    }
-    if options.patience == Some(0) {
-        return wrong("patience", "0".into(), "at least 1");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

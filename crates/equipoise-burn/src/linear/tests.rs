@@ -1,4 +1,5 @@
 use super::*;
+use crate::Schedule;
 
 /// Rows around a corner per class, some classes nearer to each other.
 fn rows(count: usize, dim: usize, classes: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
@@ -15,8 +16,8 @@ fn rows(count: usize, dim: usize, classes: usize, seed: u64) -> (Vec<f32>, Vec<u
     (values, labels)
 }
 
-fn options() -> LinearOptions {
-    LinearOptions {
+fn options() -> Sgd {
+    Sgd {
         epochs: 30,
         batch: 32,
         learning_rate: 0.1,
@@ -25,7 +26,6 @@ fn options() -> LinearOptions {
         weight_decay: 1e-4,
         patience: None,
         class_weights: false,
-        standardise: true,
         seed: 3,
         round: 0,
     }
@@ -63,22 +63,22 @@ fn a_head_learns_and_training_repeats_itself() {
     let (seen, unseen) = (rows(400, 12, 4, 1), rows(200, 12, 4, 2));
     let (seen, unseen) = (of(&seen, 12, 4), of(&unseen, 12, 4));
     let device = ModelDevice::cpu();
-    let fit = train_linear(&seen, Some(&unseen), &options(), &device).unwrap();
+    let fit = train_linear(&seen, Some(&unseen), &options(), true, &device).unwrap();
     let reached = accuracy(&fit.head, &unseen);
     assert!(reached > 0.9, "{reached}");
     // Folding back rounds, and a row on a boundary may change sides.
     assert!((fit.evaluation_accuracy.unwrap() - reached).abs() < 0.011);
     assert_eq!(fit.epochs, 30);
     assert_eq!(
-        train_linear(&seen, Some(&unseen), &options(), &device).unwrap(),
+        train_linear(&seen, Some(&unseen), &options(), true, &device).unwrap(),
         fit
     );
-    let other = LinearOptions {
+    let other = Sgd {
         seed: 4,
         ..options()
     };
     assert_ne!(
-        train_linear(&seen, Some(&unseen), &other, &device).unwrap(),
+        train_linear(&seen, Some(&unseen), &other, true, &device).unwrap(),
         fit
     );
 }
@@ -88,15 +88,14 @@ fn a_head_learns_and_training_repeats_itself() {
 fn the_first_step_is_the_gradient() {
     let rows = (vec![1.0, 2.0, -3.0, 1.0], vec![0, 1]);
     let rows = of(&rows, 2, 2);
-    let options = LinearOptions {
+    let options = Sgd {
         epochs: 1,
         batch: 2,
         learning_rate: 0.5,
-        standardise: false,
         weight_decay: 0.0,
         ..options()
     };
-    let fit = train_linear(&rows, None, &options, &ModelDevice::cpu()).unwrap();
+    let fit = train_linear(&rows, None, &options, false, &ModelDevice::cpu()).unwrap();
     assert_eq!((fit.best_epoch, fit.evaluation_accuracy), (1, None));
     // Class 0: the mean of −x/2 of the first row and +x/2 of the second, times −0.5.
     assert_eq!(fit.head.class_weight(0), [0.5, 0.125]);
@@ -112,7 +111,7 @@ fn momentum_decay_and_class_weights_are_pytorchs() {
     let place = ModelDevice::cpu();
     let seen = Examples::new(&of(&rows, 2, 2), None, &place);
     let mut learner = Learner::new(2, 2, Some(vec![1.0, 3.0]), &place);
-    let options = LinearOptions {
+    let options = Sgd {
         batch: 2,
         momentum: 0.5,
         weight_decay: 0.1,
@@ -132,7 +131,7 @@ fn momentum_decay_and_class_weights_are_pytorchs() {
 #[test]
 fn patience_ends_training_and_the_best_epoch_is_kept() {
     let (seen, unseen) = (rows(64, 4, 2, 1), rows(64, 4, 2, 9));
-    let options = LinearOptions {
+    let options = Sgd {
         patience: Some(3),
         epochs: 500,
         schedule: Schedule::Constant,
@@ -143,6 +142,7 @@ fn patience_ends_training_and_the_best_epoch_is_kept() {
         &of(&seen, 4, 2),
         Some(&of(&unseen, 4, 2)),
         &options,
+        true,
         &device,
     )
     .unwrap();
@@ -159,9 +159,9 @@ fn weights_even_out_the_classes() {
 fn wrong_input_is_named() {
     let device = ModelDevice::cpu();
     let good = rows(8, 2, 2, 1);
-    let refused = |values: Vec<f32>, labels: Vec<u32>, options: &LinearOptions| {
+    let refused = |values: Vec<f32>, labels: Vec<u32>, options: &Sgd| {
         let rows = (values, labels);
-        let failed = train_linear(&of(&rows, 2, 2), None, options, &device);
+        let failed = train_linear(&of(&rows, 2, 2), None, options, true, &device);
         failed.unwrap_err().to_string()
     };
     let (values, labels) = good.clone();
@@ -171,7 +171,7 @@ fn wrong_input_is_named() {
     bad[5] = f32::NAN;
     assert!(refused(bad, labels.clone(), &options()).contains("row 2"));
     assert!(refused(values.clone(), vec![7; 8], &options()).contains("label 7"));
-    let wild = LinearOptions {
+    let wild = Sgd {
         learning_rate: 1e38,
         weight_decay: 1e3,
         ..options()

@@ -59,6 +59,28 @@ pub(crate) trait Layer {
     fn shape(&self) -> (usize, usize);
 }
 
+/// What a normalisation does with the statistics of its checkpoint: x · scale + offset, by channel.
+pub(crate) struct Affine {
+    pub(crate) scale: Vec<f64>,
+    pub(crate) offset: Vec<f64>,
+}
+
+impl Affine {
+    /// That of the layer of `shape`, from its tensors among `values`.
+    pub(crate) fn of(shape: &LayerShape, values: &Values) -> Self {
+        let [_, gain, offset, mean, variance] =
+            shape.tensors().map(|tensor| values.get(&tensor.name));
+        let scale: Vec<f64> = std::iter::zip(gain, variance)
+            .map(|(gain, variance)| f64::from(*gain) / (f64::from(*variance) + EPSILON).sqrt())
+            .collect();
+        let channels = offset.iter().zip(mean).zip(&scale);
+        let offset = channels
+            .map(|((offset, mean), scale)| f64::from(*offset) - f64::from(*mean) * scale)
+            .collect();
+        Self { scale, offset }
+    }
+}
+
 /// A layer for inference: its normalisation, which is affine then, is folded into the kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Folded {
@@ -72,20 +94,15 @@ pub(crate) struct Folded {
 impl Folded {
     /// The layer of `shape` with its tensors among `values`, folded in float64.
     pub(crate) fn new(shape: &LayerShape, values: &Values, device: &Device) -> Self {
-        let [kernel, gain, offset, mean, variance] =
-            shape.tensors().map(|tensor| values.get(&tensor.name));
-        let scale: Vec<f64> = std::iter::zip(gain, variance)
-            .map(|(gain, variance)| f64::from(*gain) / (f64::from(*variance) + EPSILON).sqrt())
-            .collect();
+        let kernel = values.get(&shape.tensors()[0].name);
+        let Affine { scale, offset } = Affine::of(shape, values);
         let taps = kernel.len() / shape.output;
         let folded: Vec<f32> = kernel
             .chunks_exact(taps)
             .zip(&scale)
             .flat_map(|(taps, scale)| taps.iter().map(move |w| (f64::from(*w) * scale) as f32))
             .collect();
-        let bias: Vec<f32> = (0..shape.output)
-            .map(|c| (f64::from(offset[c]) - f64::from(mean[c]) * scale[c]) as f32)
-            .collect();
+        let bias: Vec<f32> = offset.iter().map(|offset| *offset as f32).collect();
         Self {
             kernel: Tensor::from_data(TensorData::new(folded, shape.kernel()), device),
             bias: Tensor::from_data(TensorData::new(bias, [shape.output]), device),

@@ -54,7 +54,7 @@ impl Required {
 }
 
 /// The values of a network's tensors by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Values(pub(crate) HashMap<String, Vec<f32>>);
 
 impl Values {
@@ -63,7 +63,7 @@ impl Values {
     }
 
     /// The tensor of that name, which the network requires: it was read, or there was an error.
-    fn get(&self, name: &str) -> &[f32] {
+    pub(crate) fn get(&self, name: &str) -> &[f32] {
         self.find(name).unwrap_or_default()
     }
 }
@@ -80,7 +80,7 @@ pub(crate) enum Architecture {
 #[derive(Debug)]
 pub(crate) enum Network {
     Cifar(Vec<Folded>),
-    Resnet(Box<resnet::Network>),
+    Resnet(Box<resnet::Network<Folded>>),
     Vit(Box<vit::Network>),
 }
 
@@ -121,6 +121,15 @@ impl Architecture {
             Self::Cifar(shape) => of_layers(shape.layers()),
             Self::Resnet(shape) => of_layers(shape.layers()),
             Self::Vit(shape) => shape.tensors(),
+        }
+    }
+
+    /// Its convolutions in order, where it is made of them.
+    pub(crate) fn layers(&self) -> Option<Vec<LayerShape>> {
+        match self {
+            Self::Cifar(shape) => Some(shape.layers()),
+            Self::Resnet(shape) => Some(shape.layers()),
+            Self::Vit(_) => None,
         }
     }
 
@@ -196,7 +205,8 @@ impl Architecture {
                 Network::Cifar(folded.collect())
             }
             Self::Resnet(shape) => {
-                let network = resnet::Network::new(shape, values, device);
+                let folded = |layer: &LayerShape| Folded::new(layer, values, device);
+                let network = resnet::Network::new(shape, folded);
                 Network::Resnet(Box::new(network))
             }
             Self::Vit(shape) => {

@@ -4,14 +4,14 @@
 //! (arXiv 1605.07146). A 3×3 stem of stride 1 makes them networks for images of 32×32: then there
 //! is no pooling after it.
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Tensor};
 
 use super::COLOURS;
-use super::convolution::{Folded, Layer, LayerShape, mean_of_places};
-use super::{Values, Weights};
+use super::Weights;
+use super::convolution::{Layer, LayerShape, mean_of_places};
 
 /// Their names, blocks of each stage, what a block is, and channels within a block of the first
 /// stage.
@@ -54,12 +54,12 @@ struct Residual<L> {
     shortcut: Option<L>,
 }
 
-/// A network for inference.
+/// A network of layers, however those keep their weights.
 #[derive(Debug)]
-pub(crate) struct Network {
-    stem: Folded,
+pub(crate) struct Network<L> {
+    stem: L,
     pooled: bool,
-    blocks: Vec<Residual<Folded>>,
+    blocks: Vec<Residual<L>>,
 }
 
 /// The names of all networks.
@@ -164,23 +164,26 @@ impl Shape {
     }
 }
 
-impl Network {
-    pub(super) fn new(shape: &Shape, values: &Values, device: &Device) -> Self {
-        let folded = |layer: &LayerShape| Folded::new(layer, values, device);
-        let block = |block: Residual<LayerShape>| Residual {
-            inner: block.inner.iter().map(folded).collect(),
-            last: folded(&block.last),
-            shortcut: block.shortcut.as_ref().map(folded),
-        };
+impl<L: Layer> Network<L> {
+    /// The network whose layers `layer` makes, in the order of [`Shape::layers`].
+    pub(crate) fn new(shape: &Shape, mut layer: impl FnMut(&LayerShape) -> L) -> Self {
         Self {
-            stem: folded(&shape.stem()),
+            stem: layer(&shape.stem()),
             pooled: !shape.small_stem,
-            blocks: shape.blocks().into_iter().map(block).collect(),
+            blocks: shape
+                .blocks()
+                .into_iter()
+                .map(|block| Residual {
+                    inner: block.inner.iter().map(&mut layer).collect(),
+                    last: layer(&block.last),
+                    shortcut: block.shortcut.as_ref().map(&mut layer),
+                })
+                .collect(),
         }
     }
 
     /// Embeddings (N, M) of images (N, 3, H, W).
-    pub(super) fn embed(&self, images: Tensor<4>) -> Tensor<2> {
+    pub(crate) fn embed(&self, images: Tensor<4>) -> Tensor<2> {
         let mut x = relu(self.stem.apply(images));
         if self.pooled {
             let options = MaxPoolOptions::new([3; 2]);
@@ -193,7 +196,7 @@ impl Network {
     }
 }
 
-impl Residual<Folded> {
+impl<L: Layer> Residual<L> {
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let shortcut = match &self.shortcut {
             Some(layer) => layer.apply(x.clone()),

@@ -16,7 +16,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::models::COLOURS;
-use crate::models::cifar::{PUBLISHED_WIDTH, Shape};
+use crate::models::cifar::{MODELS, PUBLISHED_WIDTH, Shape};
 use crate::{Error, ModelDevice};
 use augment::Augment;
 use network::Network;
@@ -106,8 +106,8 @@ pub struct TrainProgress {
 /// A trained network, in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    model: String,
-    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    pub(crate) model: String,
+    pub(crate) tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
 impl Trained {
@@ -170,6 +170,7 @@ pub fn train(
     let architecture = Shape::named(&options.model, options.width);
     let architecture = architecture.ok_or_else(|| Error::NotTrainable {
         name: options.model.clone(),
+        hint: format!("one of {}", MODELS.join(", ")),
     })?;
     let place = device.burn().clone().autodiff();
     let mut network = Network::random(&architecture, images.classes, options.seed, &place);

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use equipoise::burn::ModelDevice;
+use equipoise::burn::{LoadOptions, ModelDevice};
 use equipoise::core::Pool;
-use equipoise::pool::{self, SharedQuestion};
+use equipoise::pool::{self, Dtype, Preprocess, SharedQuestion};
 use equipoise::report::Table;
 use equipoise::rounds::{
-    Config, Curve, DataSet, Frozen, Interval, Mode, Overrides, Progress, Results, RunFolder,
-    Simulation, TEMPLATE, report, resolve, simulate,
+    Config, Curve, DataSet, FineTuned, Frozen, Interval, Learner, Mode, Overrides, Progress,
+    Results, RunFolder, Simulation, TEMPLATE, report, resolve, simulate,
 };
 use serde::Serialize;
 
+use super::embed;
 use crate::console::{Console, grouped, print};
 use crate::device::{Device, DeviceWish};
 use crate::failure::{Failure, Result};
@@ -78,47 +79,29 @@ fn run(
     console: Console,
 ) -> Result<Report> {
     let started = Instant::now();
-    if config.experiment.mode == Mode::Finetune {
-        return Err(
-            Failure::usage("experiment.mode = finetune is not there yet")
-                .with_hint("`--set experiment.mode=frozen` trains heads on stored embeddings"),
-        );
-    }
-    let named = |path: &Option<PathBuf>, flag: &str| {
-        path.clone().ok_or_else(|| {
-            Failure::usage(format!("no data: data.{flag} is not given")).with_hint(format!(
-                "name an embedding store with --{flag}, or in the file"
-            ))
-        })
-    };
-    let data = &config.data;
-    let (pool, test) = (named(&data.pool, "pool")?, named(&data.test, "test")?);
-    let pool = DataSet::open(&pool, data.labels.as_deref(), None)?;
-    let test = DataSet::open(&test, data.test_labels.as_deref(), Some(&pool.classes))?;
-    if test.pool.dim() != pool.pool.dim() {
-        return Err(Failure::new(format!(
-            "embeddings of {} numbers, the pool's have {}",
-            test.pool.dim(),
-            pool.pool.dim()
-        ))
-        .at(test.pool.path())
-        .with_hint("embed pool and test images with the same backbone"));
-    }
     let device = wish.resolve()?;
-    let (model, engine) = (device.model()?, device.engine(None)?);
-    let folder = RunFolder::open(out, config)?;
-    let learner = Frozen {
-        pool: &pool,
-        test: &test,
-        training: &config.training,
-        device: &model,
+    let model = device.model()?;
+    let (pool, test, folder) = open(config, out, &model, console)?;
+    let engine = device.engine(None)?;
+    let learner: Box<dyn Learner> = match config.experiment.mode {
+        Mode::Frozen => Box::new(Frozen {
+            pool: &pool,
+            test: &test,
+            training: &config.training,
+            device: &model,
+        }),
+        Mode::Finetune => Box::new(FineTuned::new(&pool, &test, config, &model)?),
+    };
+    let folder = match folder {
+        Some(folder) => folder,
+        None => RunFolder::open(out, config)?,
     };
     let simulation = Simulation {
         config,
-        learner: &learner,
+        learner: learner.as_ref(),
         engine: engine.as_ref(),
         pool_digest: SharedQuestion::pool_digest(&pool.pool)?,
-        jobs: side_by_side(job.jobs, &device),
+        jobs: side_by_side(job.jobs, config, &device),
     };
     let runs = config.experiment.strategies.len() as u64 * config.experiment.seeds;
     let bar = console.bar(runs * u64::from(config.experiment.rounds + 1), "rounds");
@@ -144,7 +127,7 @@ fn run(
     let ended = ended.filter_map(|run| Some((run.name.clone(), run.seed, run.ended.clone()?)));
     Ok(Report {
         out: out.into(),
-        device: place(&model),
+        device: model.name().to_owned(),
         curves: results.curves(),
         ended: ended.collect(),
         classes: results.classes,
@@ -152,14 +135,98 @@ fn run(
     })
 }
 
-fn place(device: &ModelDevice) -> String {
-    device.name().to_owned()
+/// Pool and test rows; images are embedded into the folder first, which is then open already.
+fn open(
+    config: &Config,
+    out: &Path,
+    device: &ModelDevice,
+    console: Console,
+) -> Result<(DataSet, DataSet, Option<RunFolder>)> {
+    let data = &config.data;
+    let mut folder = None;
+    let mut store =
+        |given: &Option<PathBuf>, images: &Option<String>, what: &str| -> Result<PathBuf> {
+            if let Some(path) = given {
+                return Ok(path.clone());
+            }
+            let images = images.as_ref().ok_or_else(|| {
+                Failure::usage(format!("no data: data.{what} is not given")).with_hint(format!(
+                    "name an embedding store with --{what}, or images in the file"
+                ))
+            })?;
+            if folder.is_none() {
+                folder = Some(RunFolder::open(out, config)?);
+            }
+            let path = out.join(format!("{what}.emb"));
+            if !path.exists() {
+                embed::run(&embedding(config, images, &path)?, device, console)?;
+            }
+            Ok(path)
+        };
+    let (pool, test) = (
+        store(&data.pool, &data.images, "pool")?,
+        store(&data.test, &data.test_images, "test")?,
+    );
+    let pool = DataSet::open(&pool, data.labels.as_deref(), None)?;
+    let test = DataSet::open(&test, data.test_labels.as_deref(), Some(&pool.classes))?;
+    if test.pool.dim() != pool.pool.dim() {
+        return Err(Failure::new(format!(
+            "embeddings of {} numbers, the pool's have {}",
+            test.pool.dim(),
+            pool.pool.dim()
+        ))
+        .at(test.pool.path())
+        .with_hint("embed pool and test images with the same backbone"));
+    }
+    Ok((pool, test, folder))
 }
 
-/// Runs at a time: threads share a CPU's cores well, a GPU has one queue.
-fn side_by_side(wanted: Option<usize>, device: &Device) -> usize {
-    wanted.unwrap_or(match device {
-        Device::Cpu => std::thread::available_parallelism().map_or(1, usize::from),
+/// How images of the experiment are embedded.
+fn embedding(config: &Config, images: &str, out: &Path) -> Result<embed::Job> {
+    let data = &config.data;
+    let needed = |field: &str| {
+        Failure::usage(format!(
+            "data.{field} is not given, and images are embedded with it"
+        ))
+        .with_hint(format!("--set data.{field}=…"))
+    };
+    let preprocess = data.preprocess.as_deref();
+    let preset = match preprocess {
+        None => Some(Preprocess::IMAGENET),
+        Some(name) => Preprocess::by_name(name),
+    };
+    let preset = preset.ok_or_else(|| {
+        Failure::usage(format!(
+            "data.preprocess: `{}` is none of {}",
+            preprocess.unwrap_or_default(),
+            Preprocess::NAMES.join(", ")
+        ))
+    })?;
+    Ok(embed::Job {
+        images: images.to_owned(),
+        root: None,
+        part: None,
+        model: data.model.clone().ok_or_else(|| needed("model"))?,
+        weights: data.weights.clone().ok_or_else(|| needed("weights"))?,
+        reading: LoadOptions::default(),
+        out: out.to_owned(),
+        batch: None,
+        dtype: Dtype::F32,
+        preprocess: preset,
+        sized: preprocess.is_some(),
+        max_bad_fraction: 0.01,
+        shard_rows: None,
+        head_out: None,
+        append: false,
+        force: false,
+    })
+}
+
+/// Runs at a time. Threads share a CPU's cores well where each trains a head; a network uses all of
+/// them, and a GPU has one queue.
+fn side_by_side(wanted: Option<usize>, config: &Config, device: &Device) -> usize {
+    wanted.unwrap_or(match (device, config.experiment.mode) {
+        (Device::Cpu, Mode::Frozen) => std::thread::available_parallelism().map_or(1, usize::from),
         _ => 1,
     })
 }

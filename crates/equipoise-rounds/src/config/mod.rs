@@ -7,7 +7,7 @@ mod variant;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use equipoise_burn::{LinearOptions, Schedule};
+use equipoise_burn::{Schedule, Sgd};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -236,8 +236,8 @@ impl Default for Training {
 
 impl Training {
     /// For one round of one seed.
-    pub(crate) fn linear(&self, seed: u64, round: u32) -> LinearOptions {
-        LinearOptions {
+    pub(crate) fn sgd(&self, seed: u64, round: u32) -> Sgd {
+        Sgd {
             epochs: self.epochs,
             batch: self.batch,
             learning_rate: self.learning_rate,
@@ -253,7 +253,6 @@ impl Training {
             weight_decay: self.weight_decay,
             patience: (self.patience > 0).then_some(self.patience),
             class_weights: self.class_weights,
-            standardise: self.standardise,
             seed,
             round,
         }
