@@ -1,5 +1,6 @@
 //! `simulate`: experiments from the command line, their folder and their report.
 
+use crate::embed::{WEIGHTS, with_images};
 use crate::support::Bench;
 
 /// Rows around a corner per class, of three; the last of them less clear.
@@ -248,4 +249,47 @@ fn a_browser_shows_the_report() {
         // White paper alone has one colour; text, lines and bands have many.
         assert!(colours.len() > 200, "{name}: {} colours", colours.len());
     }
+}
+
+/// From images to a report: a head on frozen features, and the whole network tuned.
+#[test]
+fn images_are_embedded_first_and_networks_are_tuned_from_their_checkpoint() {
+    let bench = with_images(Bench::new(), 16);
+    let file = format!(
+        "[data]\nimages = 'images'\ntest-images = 'images'\nmodel = 'resnet20'\nweights = '{WEIGHTS}'\n\
+         preprocess = 'cifar'\n[experiment]\nstrategies = ['base', 'random']\nseeds = 1\nrounds = 2\n\
+         initial = 6\nbudget = 4\nevaluation = 0.2\n[training]\nepochs = 2\nbatch = 4\nlearning-rate = 0.01\n"
+    );
+    bench.write("e.toml", file);
+    bench.run(&format!("{RUN} --quiet")).ok();
+    assert!(bench.has("run/pool.emb/manifest.json") && bench.has("run/test.emb/manifest.json"));
+    let page = bench.read("run/report.html");
+    assert!(page.contains("data:image/png;base64,") && page.contains("light, first: light/"));
+    // Tuned in one go, and in two: the second begins with a model that it reads.
+    let tuned = "simulate --config e.toml --set experiment.mode=finetune --device cpu --quiet";
+    bench.run(&format!("{tuned} --out whole")).ok();
+    bench.run(&format!("{tuned} --out parts --rounds 1")).ok();
+    bench.run(&format!("{tuned} --out parts")).ok();
+    let results = bench.read("whole/results.csv");
+    assert_eq!(results.lines().count(), 1 + 2 * 3);
+    assert_eq!(bench.read("parts/results.csv"), results);
+    let picked = |run: &str| {
+        let ledger = bench.read(&format!("{run}/runs/base/seed-0/ledger.jsonl"));
+        let rows = ledger.split("\"rows\":[").skip(1);
+        rows.map(|rest| rest.split(']').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(picked("parts"), picked("whole"));
+    assert_eq!(picked("whole").len(), 3);
+    // A store whose images are gone can't be tuned on, and says which.
+    std::fs::rename(bench.path("images"), bench.path("moved")).unwrap();
+    let gone =
+        "--pool whole/pool.emb --test whole/test.emb --set experiment.mode=finetune --out gone";
+    bench
+        .run(&format!("simulate --config e.toml --device cpu {gone}"))
+        .fails(1, &["image", "images"]);
+    bench
+        .run(&format!("{tuned} --out whole --strategies margin"))
+        .fails(1, &["image"]);
+    assert_eq!(bench.read("whole/results.csv"), results);
 }
