@@ -19,6 +19,7 @@ mod parts;
 mod sgd;
 mod train;
 mod tune;
+mod vaal;
 
 pub use backbone::Backbone;
 pub use device::ModelDevice;
@@ -33,6 +34,7 @@ pub use models::{Pooling, models};
 pub use sgd::{Schedule, Sgd};
 pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
 pub use tune::{Change, ImageBatch, Images, Tuned, Tuner};
+pub use vaal::{VaalOptions, vaal};
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -34,6 +34,10 @@ pub enum Purpose {
     Imbalance = 13,
     /// How images are changed at random while a network learns.
     Augmentation = 14,
+    /// In which order VAAL sees images.
+    Vaal = 15,
+    /// The noise of VAAL's autoencoder.
+    VaalNoise = 16,
 }
 
 /// A stream of random numbers for one seed, purpose, round and step.

@@ -1,18 +1,13 @@
 //! Fine-tuning: the whole network learns, and the pool is embedded anew in every round.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use equipoise_burn::{
-    Backbone, Change, ImageBatch, Images, LoadOptions, ModelDevice, Tuner, logits,
-};
-use equipoise_core::random::{Philox, Purpose};
+use equipoise_burn::{Backbone, Images, LoadOptions, ModelDevice, Tuner, logits};
 use equipoise_core::{Head, Pool, RowSet};
-use equipoise_pool::{Augmentation, Image, ImageLookup, Preprocess};
-use rayon::prelude::*;
 
 use crate::learner::Embedded;
+use crate::stored_images::StoredImages;
 use crate::{Config, DataSet, Error, Learned, Learner, Model, Result, Scores, Task, Training};
 
 /// Images that go through the network at once where nothing learns.
@@ -104,6 +99,10 @@ impl Learner for FineTuned<'_> {
         self.test.data
     }
 
+    fn device(&self) -> &ModelDevice {
+        self.device
+    }
+
     fn learn(&self, task: &Task<'_>) -> Result<Learned<'_>> {
         let started = Instant::now();
         let data = self.pool.data;
@@ -154,87 +153,5 @@ impl Learner for FineTuned<'_> {
             head,
             weights: None,
         })
-    }
-}
-
-/// The images that a store was embedded from.
-struct StoredImages<'a> {
-    data: &'a DataSet,
-    preprocess: Preprocess,
-    lookup: Mutex<ImageLookup>,
-}
-
-impl<'a> StoredImages<'a> {
-    fn new(data: &'a DataSet) -> Result<Self> {
-        let manifest = data.pool.manifest().ok_or_else(|| {
-            Error::data(format!(
-                "{}: no store, so its images are not known; hint: `equipoise embed` makes one",
-                data.pool.path().display()
-            ))
-        })?;
-        Ok(Self {
-            data,
-            preprocess: manifest.info.preprocess,
-            lookup: Mutex::default(),
-        })
-    }
-
-    fn read(&self, row: usize) -> Result<Vec<u8>, equipoise_burn::Error> {
-        let failed = |reason: String| equipoise_burn::Error::Image { row, reason };
-        let uri = self.data.pool.ids().uri(row);
-        let uri = uri.ok_or_else(|| failed("the store does not say where it is".into()))?;
-        // A panic elsewhere leaves the lookup as it was.
-        let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
-        lookup.read(uri).map_err(|error| failed(error.to_string()))
-    }
-}
-
-impl Images for StoredImages<'_> {
-    fn batch(
-        &self,
-        rows: &[usize],
-        change: Option<Change>,
-    ) -> Result<ImageBatch, equipoise_burn::Error> {
-        let encoded: Vec<(usize, Vec<u8>)> = rows
-            .iter()
-            .map(|row| Ok((*row, self.read(*row)?)))
-            .collect::<Result<_, equipoise_burn::Error>>()?;
-        let ready = |(row, bytes): &(usize, Vec<u8>)| {
-            let image = match change {
-                None => self.preprocess.apply(bytes),
-                Some(change) => Augmentation {
-                    preprocess: &self.preprocess,
-                    random: Philox::new(
-                        change.seed,
-                        Purpose::Augmentation,
-                        change.round,
-                        change.epoch,
-                    ),
-                }
-                .apply(bytes, *row),
-            };
-            image.map_err(|bad| equipoise_burn::Error::Image {
-                row: *row,
-                reason: bad.reason,
-            })
-        };
-        let images: Vec<Image> = encoded.par_iter().map(ready).collect::<Result<_, _>>()?;
-        let mut batch = ImageBatch::default();
-        for (image, row) in images.into_iter().zip(rows) {
-            if batch.values.is_empty() {
-                (batch.height, batch.width) = (image.height, image.width);
-            }
-            if (image.height, image.width) != (batch.height, batch.width) {
-                return Err(equipoise_burn::Error::Image {
-                    row: *row,
-                    reason: format!(
-                        "{}×{} pixels among images of {}×{}; hint: embed with --crop",
-                        image.width, image.height, batch.width, batch.height
-                    ),
-                });
-            }
-            batch.values.extend(image.values);
-        }
-        Ok(batch)
     }
 }

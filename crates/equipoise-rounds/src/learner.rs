@@ -89,6 +89,9 @@ pub trait Learner: Sync {
     /// What is tested on.
     fn test(&self) -> &DataSet;
 
+    /// Where it is trained.
+    fn device(&self) -> &ModelDevice;
+
     /// Trains and tests.
     ///
     /// # Errors
@@ -177,6 +180,10 @@ impl Learner for Frozen<'_> {
 
     fn test(&self) -> &DataSet {
         self.test
+    }
+
+    fn device(&self) -> &ModelDevice {
+        self.device
     }
 
     fn learn(&self, task: &Task<'_>) -> Result<Learned<'_>> {

@@ -17,12 +17,14 @@ mod results;
 mod setup;
 mod simulate;
 mod statistics;
+mod stored_images;
+mod vaal;
 
 pub use campaign::{Campaign, CampaignRound, Standing};
 pub use config::{
     BadgeStart, Config, Data, Experiment, ImbalanceType, InitialType, LinkageName, MajorityName,
-    Mode, OrderName, Overrides, PRESETS, QuotasName, ScheduleName, TEMPLATE, Training, Variant,
-    differing, preset, resolve,
+    Mode, OrderName, Overrides, PRESETS, QuotasName, ScheduleName, TEMPLATE, Training, Vaal,
+    Variant, differing, preset, resolve,
 };
 pub use data::DataSet;
 pub use error::Error;

@@ -11,6 +11,8 @@ use equipoise_core::{Engine, LabelledRow, Request};
 use equipoise_pool::OutputFile;
 
 use crate::ledger::LEDGER_VERSION;
+use crate::stored_images::StoredImages;
+use crate::vaal;
 use crate::{
     Config, Entry, Error, Learner, Ledger, Measures, Model, Result, Seconds, Setup, Task, Variant,
     differing,
@@ -165,6 +167,10 @@ pub fn simulate(
     progress: &(dyn Fn(&Progress<'_>) + Sync),
 ) -> Result<()> {
     let chosen = simulation.config.chosen()?;
+    if simulation.config.looks_at_images()? {
+        // Before anything is trained.
+        StoredImages::new(simulation.learner.pool())?;
+    }
     let mut jobs = VecDeque::new();
     for seed in 0..simulation.config.experiment.seeds {
         for (name, variant) in &chosen {
@@ -420,6 +426,11 @@ fn pick(
     round: u32,
 ) -> Result<Vec<usize>> {
     let (config, data) = (simulation.config, simulation.learner.pool());
+    if job.variant.is_vaal() {
+        let device = simulation.learner.device();
+        let streams = (job.seed, round);
+        return vaal::pick(config, data, labelled, available, streams, device);
+    }
     let strategy = job.variant.strategy(&job.name)?;
     let budget = config.budget().min(available.len());
     let quotas = job.variant.quotas(budget, labelled, data.classes.len())?;

@@ -175,6 +175,11 @@ fn bad_input_is_named_and_leaves_nothing() {
     ] {
         bench.run(arguments).fails(code, words);
     }
+    // Vaal looks at images, and bare embeddings have none.
+    bench
+        .run(&format!("{RUN} --strategies vaal"))
+        .fails(1, &["pool.safetensors", "images"]);
+    std::fs::remove_dir_all(bench.path("run")).unwrap();
     // A test set with other classes, of another width, and a row without a label.
     pool(&bench, "test", 45, &["ant", "bee", "dog"]);
     bench.run(RUN).fails(1, &["test.csv", "dog"]);
@@ -257,8 +262,9 @@ fn images_are_embedded_first_and_networks_are_tuned_from_their_checkpoint() {
     let bench = with_images(Bench::new(), 16);
     let file = format!(
         "[data]\nimages = 'images'\ntest-images = 'images'\nmodel = 'resnet20'\nweights = '{WEIGHTS}'\n\
-         preprocess = 'cifar'\n[experiment]\nstrategies = ['base', 'random']\nseeds = 1\nrounds = 2\n\
-         initial = 6\nbudget = 4\nevaluation = 0.2\n[training]\nepochs = 2\nbatch = 4\nlearning-rate = 0.01\n"
+         preprocess = 'cifar'\n[experiment]\nstrategies = ['base', 'random', 'vaal']\nseeds = 1\nrounds = 2\n\
+         initial = 6\nbudget = 4\nevaluation = 0.2\n[training]\nepochs = 2\nbatch = 4\nlearning-rate = 0.01\n\
+         [vaal]\nside = 16\nwidth = 4\nlatent = 4\nsteps = 6\nbatch = 4\n"
     );
     bench.write("e.toml", file);
     bench.run(&format!("{RUN} --quiet")).ok();
@@ -271,7 +277,7 @@ fn images_are_embedded_first_and_networks_are_tuned_from_their_checkpoint() {
     bench.run(&format!("{tuned} --out parts --rounds 1")).ok();
     bench.run(&format!("{tuned} --out parts")).ok();
     let results = bench.read("whole/results.csv");
-    assert_eq!(results.lines().count(), 1 + 2 * 3);
+    assert_eq!(results.lines().count(), 1 + 3 * 3);
     assert_eq!(bench.read("parts/results.csv"), results);
     let picked = |run: &str| {
         let ledger = bench.read(&format!("{run}/runs/base/seed-0/ledger.jsonl"));

@@ -21,6 +21,8 @@ use crate::{Error, ModelDevice};
 use augment::Augment;
 use network::Network;
 
+pub(crate) use network::normal;
+
 /// Labelled images in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledImages<'a> {

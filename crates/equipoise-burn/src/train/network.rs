@@ -117,7 +117,7 @@ impl Layer for Learning {
 }
 
 /// `count` normally distributed numbers of variance 2 / `inputs`, by Box and Muller.
-fn normal(random: &Philox, count: usize, inputs: usize) -> Vec<f32> {
+pub(crate) fn normal(random: &Philox, count: usize, inputs: usize) -> Vec<f32> {
     let deviation = (2.0 / inputs as f64).sqrt();
     let number = |i: usize| {
         // 1 − u is in (0, 1], which has a logarithm.

@@ -7,7 +7,7 @@ mod variant;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use equipoise_burn::{Schedule, Sgd};
+use equipoise_burn::{Schedule, Sgd, VaalOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -35,6 +35,8 @@ pub struct Config {
     pub experiment: Experiment,
     /// How a head, or a network, is trained.
     pub training: Training,
+    /// Sizes of the strategy vaal.
+    pub vaal: Vaal,
     /// Strategies with options, under names of their own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<String, Variant>,
@@ -259,7 +261,67 @@ impl Training {
     }
 }
 
+/// Sizes of the networks of VAAL, and how they are trained in each round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Vaal {
+    /// Sides that images are resized and cropped to, a power of 2 of at least 16.
+    pub side: usize,
+    /// Channels after the encoder's first stage.
+    pub width: usize,
+    /// Numbers of a code.
+    pub latent: usize,
+    /// Weight of the codes' divergence.
+    pub beta: f64,
+    /// Weight of deceiving the discriminator.
+    pub adversary: f64,
+    /// Steps of either network.
+    pub steps: usize,
+    /// Labelled images a step, and as many unlabelled.
+    pub batch: usize,
+    /// Adam's.
+    pub learning_rate: f64,
+}
+
+impl Default for Vaal {
+    fn default() -> Self {
+        Self {
+            side: 32,
+            width: 128,
+            latent: 32,
+            beta: 1.0,
+            adversary: 1.0,
+            steps: 1000,
+            batch: 64,
+            learning_rate: 5e-4,
+        }
+    }
+}
+
+impl Vaal {
+    /// For one round of one seed.
+    pub(crate) fn options(&self, seed: u64, round: u32) -> VaalOptions {
+        VaalOptions {
+            side: self.side,
+            width: self.width,
+            latent: self.latent,
+            beta: self.beta,
+            adversary: self.adversary,
+            steps: self.steps,
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            seed,
+            round,
+        }
+    }
+}
+
 impl Config {
+    /// Whether a strategy is among them that looks at images.
+    pub fn looks_at_images(&self) -> Result<bool> {
+        Ok(self.chosen()?.iter().any(|(_, variant)| variant.is_vaal()))
+    }
+
     /// Rows labelled at first, scaled.
     pub fn initial(&self) -> usize {
         self.scaled(self.experiment.initial)
@@ -322,6 +384,9 @@ impl Config {
             ("training.epochs", self.training.epochs),
             ("training.batch", self.training.batch),
             ("training.step", self.training.step),
+            ("vaal.width", self.vaal.width),
+            ("vaal.latent", self.vaal.latent),
+            ("vaal.steps", self.vaal.steps),
         ] {
             if value == 0 {
                 return wrong(field, "0: at least 1".into());
@@ -354,6 +419,23 @@ impl Config {
             if !(value >= 0.0 && value.is_finite()) {
                 return wrong(field, format!("{value}: 0 or more"));
             }
+        }
+        let vaal = &self.vaal;
+        if !vaal.side.is_power_of_two() || vaal.side < 16 {
+            let message = format!("{}: a power of 2 of at least 16", vaal.side);
+            return wrong("vaal.side", message);
+        }
+        if vaal.batch < 2 {
+            return wrong("vaal.batch", format!("{}: at least 2", vaal.batch));
+        }
+        for (field, value) in [("vaal.beta", vaal.beta), ("vaal.adversary", vaal.adversary)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(field, format!("{value}: 0 or more"));
+            }
+        }
+        if !(vaal.learning_rate > 0.0 && vaal.learning_rate.is_finite()) {
+            let message = format!("{}: a number above 0", vaal.learning_rate);
+            return wrong("vaal.learning-rate", message);
         }
         for name in self.variants.keys() {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);

@@ -134,6 +134,7 @@ fn wrong_fields_are_named_with_their_lines() {
         ("[variants.'../x']\nstrategy = 'base'\n", &["variants"]),
         ("preset = 'cifar11'\n", &["cifar11", "imagenet-linear"]),
         ("scale = -1.0\n", &["scale"]),
+        ("[vaal]\nside = 24\n", &["vaal.side"]),
         (
             "[training]\nlearning-rate = -1.0\n",
             &["training.learning-rate"],

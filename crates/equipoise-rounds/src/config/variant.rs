@@ -64,6 +64,9 @@ pub enum MajorityName {
     Farthest,
 }
 
+/// The strategy that is none of the engine's: it trains networks on images.
+const VAAL: &str = "vaal";
+
 /// A strategy with its options; those of other strategies have no effect on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -112,14 +115,20 @@ impl Variant {
         }
     }
 
-    /// The strategy.
+    /// Whether it is VAAL.
+    pub(crate) fn is_vaal(&self) -> bool {
+        self.strategy == VAAL
+    }
+
+    /// The strategy, where it is not VAAL.
     ///
     /// # Errors
     /// [`Error::Config`] where none has that name.
     pub(crate) fn strategy(&self, name: &str) -> Result<&'static dyn Strategy> {
         strategies::by_name(&self.strategy).ok_or_else(|| {
             let known: Vec<&str> = strategies::all().iter().map(|each| each.name()).collect();
-            let message = format!("`{}` is no strategy: {}", self.strategy, known.join(", "));
+            let known = known.join(", ");
+            let message = format!("`{}` is no strategy: {known}, {VAAL}", self.strategy);
             match name == self.strategy {
                 true => Error::config(
                     "experiment.strategies",
@@ -131,7 +140,9 @@ impl Variant {
     }
 
     pub(crate) fn check(&self, name: &str) -> Result<()> {
-        self.strategy(name)?;
+        if !self.is_vaal() {
+            self.strategy(name)?;
+        }
         if let Some(distance) = self.min_distance
             && !(distance > 0.0 && distance.is_finite())
         {
