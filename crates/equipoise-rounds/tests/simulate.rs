@@ -3,10 +3,13 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use equipoise_burn::ModelDevice;
+use equipoise_core::engine::{GradientCentres, Scorer, Task};
+use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::random::{Philox, Purpose};
-use equipoise_core::{CpuEngine, Values, strategies};
+use equipoise_core::{CpuEngine, Engine, Head, Pool, Values, strategies};
 use equipoise_pool::{Dtype, EmbeddingsWriter};
 use equipoise_rounds::{
     Config, DataSet, Entry, Error, Experiment, Frozen, ImbalanceType, Ledger, Results, RunFolder,
@@ -77,6 +80,15 @@ impl Bench {
 
     /// Runs in a folder of that name; what was told, as (name, seed, round, whether known).
     fn run(&self, name: &str, jobs: usize) -> Result<Vec<(String, u64, u32, bool)>, Error> {
+        self.run_on(&CpuEngine::new(), name, jobs)
+    }
+
+    fn run_on(
+        &self,
+        engine: &dyn Engine,
+        name: &str,
+        jobs: usize,
+    ) -> Result<Vec<(String, u64, u32, bool)>, Error> {
         let device = ModelDevice::cpu();
         let learner = Frozen {
             pool: &self.pool,
@@ -88,7 +100,7 @@ impl Bench {
         let simulation = Simulation {
             config: &self.config,
             learner: &learner,
-            engine: &CpuEngine::new(),
+            engine,
             pool_digest: "abc".into(),
             jobs,
         };
@@ -290,4 +302,78 @@ fn rounds_that_outgrow_the_pool_end_early() {
     // Asked again, it says so again and does nothing.
     let told = bench.run("r", 1).unwrap();
     assert!(told.iter().all(|line| line.3));
+}
+
+/// A device that is lost after so many scans.
+struct Lost {
+    cpu: CpuEngine,
+    left: AtomicUsize,
+}
+
+impl Lost {
+    fn scan(&self) -> equipoise_core::Result<()> {
+        let left = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        left.map(drop).map_err(|_| equipoise_core::Error::Device {
+            device: "gone".into(),
+            message: "the device is lost".into(),
+        })
+    }
+}
+
+impl Engine for Lost {
+    fn name(&self) -> &str {
+        "gone"
+    }
+
+    fn plan(&self, shape: ScanShape) -> equipoise_core::Result<MemoryPlan> {
+        self.cpu.plan(shape)
+    }
+
+    fn scorer<'a>(
+        &'a self,
+        head: &Head,
+        pool: &'a dyn Pool,
+        task: Task,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        self.scan()?;
+        self.cpu.scorer(head, pool, task)
+    }
+
+    fn gradient_scorer<'a>(
+        &'a self,
+        head: &Head,
+        centres: &GradientCentres,
+        pool: &'a dyn Pool,
+    ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
+        self.scan()?;
+        self.cpu.gradient_scorer(head, centres, pool)
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_stops_the_run_and_the_next_call_goes_on() {
+    let bench = Bench::new(&["base", "margin"]);
+    bench.run("whole", 1).unwrap();
+    let mut left = 1;
+    loop {
+        let engine = Lost {
+            cpu: CpuEngine::new(),
+            left: AtomicUsize::new(left),
+        };
+        match bench.run_on(&engine, "lost", 2) {
+            Ok(_) => break,
+            Err(error) => assert!(error.to_string().contains("lost"), "{error}"),
+        }
+        assert!(left < 50, "it never ends");
+        left += 1;
+    }
+    assert!(left > 2, "it was never lost");
+    assert_eq!(
+        bench.results("lost").to_csv(),
+        bench.results("whole").to_csv()
+    );
 }

@@ -299,3 +299,39 @@ fn images_are_embedded_first_and_networks_are_tuned_from_their_checkpoint() {
         .fails(1, &["image"]);
     assert_eq!(bench.read("whole/results.csv"), results);
 }
+
+/// A disk that is full at some place of some file: what is there is whole, and the run goes on later.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_corrupts_nothing() {
+    let bench = bench();
+    bench.run(&format!("{RUN} --quiet")).ok();
+    let expected = bench.read("run/results.csv");
+    // In units of 512 bytes: ledgers and heads are larger than the first.
+    for most in [1, 2, 3, 4, 8] {
+        let out = format!("full-{most}");
+        let program = crate::support::binary();
+        let command = format!(
+            "trap '' XFSZ; ulimit -f {most}; exec {} simulate --config e.toml --out {out} --device cpu",
+            program.display()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(bench.path(""))
+            .output()
+            .expect("a shell");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{most}: {said}");
+        assert!(said.contains("error: "), "{said}");
+        bench
+            .run(&format!(
+                "simulate --config e.toml --out {out} --device cpu --quiet"
+            ))
+            .ok();
+        assert_eq!(
+            bench.read(&format!("{out}/results.csv")),
+            expected,
+            "{most}"
+        );
+    }
+}
