@@ -14,7 +14,7 @@ const CLASSES: usize = 20;
 const SIDE: u32 = 96;
 
 /// Reads a number off a round.
-type Value = fn(&Point) -> Interval;
+type Value = fn(&Point) -> Option<Interval>;
 
 /// The page: final results, curves, classes, picks, times and settings.
 ///
@@ -147,16 +147,17 @@ fn ended(results: &Results) -> Option<Block> {
 }
 
 /// What a round's accuracy or balance is read from, its name, and whether it is a share.
-const SHOWN: [(&str, bool, Value); 4] = [
-    ("Test accuracy in %", true, |point| point.top1),
+const SHOWN: [(&str, bool, Value); 5] = [
+    ("Test accuracy in %", true, |point| Some(point.top1)),
+    ("Accuracy over random's in points", true, |point| point.gain),
     ("Mean of the classes' accuracies in %", true, |point| {
-        point.mean_class
+        Some(point.mean_class)
     }),
     ("Accuracy of the worst class in %", true, |point| {
-        point.worst_class
+        Some(point.worst_class)
     }),
     ("Balance: entropy of the labels' classes", false, |point| {
-        point.balance
+        Some(point.balance)
     }),
 ];
 
@@ -175,7 +176,7 @@ fn charts(curves: &[Curve]) -> Vec<Block> {
                 points: curve
                     .points
                     .iter()
-                    .map(|point| line_point(point.labels, &value(point)))
+                    .filter_map(|point| Some(line_point(point.labels, &value(point)?)))
                     .collect(),
             })
             .collect(),
@@ -210,8 +211,8 @@ fn values(curves: &[Curve], percent: bool, value: Value) -> Grid {
             .filter_map(|curve| Some(curve.points.get(round)?.labels));
         let mut cells = vec![Cell::from(format!("{:.0}", labels.fold(0.0, f64::max)))];
         cells.extend(curves.iter().map(|curve| {
-            let point = curve.points.get(round);
-            point.map_or(Cell::default(), |point| told(&value(point), percent).into())
+            let value = curve.points.get(round).and_then(value);
+            value.map_or(Cell::default(), |value| told(&value, percent).into())
         }));
         cells
     };

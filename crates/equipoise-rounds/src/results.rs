@@ -62,6 +62,8 @@ pub struct Point {
     pub seeds: usize,
     /// Test accuracy.
     pub top1: Interval,
+    /// That less random's of the same seed and round.
+    pub gain: Option<Interval>,
     /// Share of test rows whose class is among the first five.
     pub top5: Interval,
     /// Mean over classes of their accuracies.
@@ -223,7 +225,7 @@ impl Results {
     fn curve(&self, name: &str) -> Curve {
         let runs: Vec<&Run> = self.runs_of(name).collect();
         let rounds = runs.iter().map(|run| run.rounds.len()).max().unwrap_or(0);
-        let points: Vec<Point> = (0..rounds)
+        let mut points: Vec<Point> = (0..rounds)
             .filter_map(|index| point(&runs, index))
             .collect();
         let of_seeds: BTreeMap<u64, &Run> =
@@ -233,6 +235,14 @@ impl Results {
             .filter_map(|run| shared(run, of_seeds.get(&run.seed)?))
             .collect();
         let compared = name != RANDOM && !of_seeds.is_empty();
+        if compared {
+            for (index, point) in points.iter_mut().enumerate() {
+                let gains = pairs.iter().filter_map(|(own, random)| {
+                    Some(own.get(index)?.measures.top1 - random.get(index)?.measures.top1)
+                });
+                point.gain = Interval::of(&gains.collect::<Vec<_>>());
+            }
+        }
         let interval = |value: fn(&[Tested]) -> Option<f64>| {
             let gains: Vec<f64> = pairs
                 .iter()
@@ -345,6 +355,7 @@ fn point(runs: &[&Run], index: usize) -> Option<Point> {
         labels: of(&|round| Some(round.labels as f64))?.mean,
         seeds: rounds.len(),
         top1: of(&|round| Some(round.measures.top1))?,
+        gain: None,
         top5: of(&|round| Some(round.measures.top5))?,
         mean_class: of(&|round| Some(round.measures.mean_class))?,
         worst_class: of(&|round| Some(round.measures.worst()?.1))?,
@@ -434,6 +445,12 @@ mod tests {
         assert!(random.gain.is_none() && random.efficiency.is_none());
         let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
         assert!(near(base.gain.unwrap().mean, 0.1) && near(base.gain.unwrap().half.unwrap(), 0.0));
+        let gains: Vec<f64> = base
+            .points
+            .iter()
+            .map(|point| point.gain.unwrap().mean)
+            .collect();
+        assert!(near(gains[0], 0.0) && near(gains[1], 0.1) && near(gains[2], 0.1));
         assert!(near(random.area.unwrap().mean, 0.4));
         assert!(near(base.area_gain.unwrap().mean, 0.075));
         assert_eq!((base.points[2].seeds, base.points[2].labels), (3, 300.0));
