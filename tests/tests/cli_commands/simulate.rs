@@ -300,6 +300,39 @@ fn images_are_embedded_first_and_networks_are_tuned_from_their_checkpoint() {
     assert_eq!(bench.read("whole/results.csv"), results);
 }
 
+/// Killed at any moment, the same command ends with the same results and the same models, bit for bit.
+#[test]
+fn a_simulation_that_was_killed_ends_as_if_it_had_not_been() {
+    let bench = bench();
+    let command = "simulate --config e.toml --device cpu --quiet --set training.epochs=60";
+    bench.run(&format!("{command} --out whole")).ok();
+    for milliseconds in [40, 80, 120, 160, 200, 240] {
+        let child = std::process::Command::new(crate::support::binary())
+            .args(command.split_whitespace())
+            .args(["--out", "killed"])
+            .current_dir(bench.path(""))
+            .spawn();
+        let mut child = child.expect("the program starts");
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+    bench.run(&format!("{command} --out killed")).ok();
+    assert_eq!(
+        bench.read("killed/results.csv"),
+        bench.read("whole/results.csv")
+    );
+    for name in ["random", "base", "careful"] {
+        for seed in 0..2 {
+            let model = |run: &str| {
+                let path = format!("{run}/runs/{name}/seed-{seed}/model-2.safetensors");
+                std::fs::read(bench.path(&path)).expect("the last model")
+            };
+            assert_eq!(model("killed"), model("whole"), "{name}, seed {seed}");
+        }
+    }
+}
+
 /// A disk that is full at some place of some file: what is there is whole, and the run goes on later.
 #[test]
 #[cfg(unix)]

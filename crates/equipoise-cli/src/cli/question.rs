@@ -168,9 +168,11 @@ impl QuestionArgs {
 pub(super) fn find_strategy(name: &str) -> Result<&'static dyn strategies::Strategy> {
     if name == "vaal" {
         return Err(Failure::usage(
-            "strategy vaal trains a network on the images: it is no part of `select`",
+            "strategy vaal trains networks on the images: it picks in simulations alone",
         )
-        .with_hint("it belongs to `equipoise simulate`, which this version does not have yet"));
+        .with_hint(
+            "`equipoise simulate --strategies vaal` has it; `equipoise strategies` lists those that pick here",
+        ));
     }
     strategies::by_name(name).ok_or_else(|| {
         let names: Vec<_> = strategies::all()
