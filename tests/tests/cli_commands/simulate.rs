@@ -162,6 +162,11 @@ fn bad_input_is_named_and_leaves_nothing() {
             &["speed"],
         ),
         (
+            "simulate --config e.toml --out run --set experiment.seeds=-1",
+            2,
+            &["seeds = -1"],
+        ),
+        (
             "simulate --config e.toml --out run --preset mnist",
             2,
             &["mnist"],

@@ -55,14 +55,25 @@ pub fn resolve(file: Option<&Path>, overrides: &Overrides) -> Result<Config> {
     for (field, value) in &overrides.fields {
         set(&mut merged, field, value)?;
     }
-    let mut config: Config = Value::Table(merged)
-        .try_into()
-        .map_err(|error: toml::de::Error| Error::config("the command line", error.message()))?;
+    let mut config = read(&merged)?;
     // What is saved with a run means the same from everywhere.
     let here = std::env::current_dir().map_err(|source| Error::io(Path::new("."), source))?;
     config.data.seen_from(&here);
     config.check()?;
     Ok(config)
+}
+
+/// The experiment that a table tells.
+fn read(merged: &Table) -> Result<Config> {
+    let text = toml::to_string(merged);
+    let text = text.map_err(|error| Error::config("the command line", error.to_string()))?;
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        // Only what is read from text says where: the line has the field and its value.
+        let before = &text[..error.span().map_or(0, |span| span.start)];
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text[start..].lines().next().unwrap_or_default();
+        Error::config(line, error.message())
+    })
 }
 
 /// Fields whose values differ, as `section.field`, with both values.
