@@ -9,8 +9,8 @@ use equipoise_core::Head;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Checkpoint, hex};
-use crate::loading::{LoadOptions, LoadReport, Loaded, Matched};
+use crate::checkpoint::hex;
+use crate::loading::{LoadOptions, LoadReport, Loaded};
 use crate::models::{Architecture, COLOURS, Network, Pooling, Values};
 use crate::{Error, ModelDevice, parts};
 
@@ -56,23 +56,16 @@ impl Backbone {
         options: &LoadOptions,
         device: &ModelDevice,
     ) -> Result<(Self, LoadReport), Error> {
-        let checkpoint = Checkpoint::open(weights)?;
-        let failed = |problems| Error::Weights {
-            path: weights.to_owned(),
-            model: model.into(),
-            problems,
-        };
-        let matched = Matched::find(model, &checkpoint, options)?;
-        let matched = matched.map_err(|problem| failed(vec![problem]))?;
+        let (loaded, file_digest) = Loaded::read(model, weights, options)?;
         let Loaded {
             architecture,
             values,
             head,
             report,
-        } = matched.load(&checkpoint).map_err(failed)?;
+        } = loaded;
         let backbone = Self {
             path: weights.to_owned(),
-            digest: digest(checkpoint.digest(), options),
+            digest: digest(&file_digest, options),
             ..Self::of_values(&architecture, &values, head, device)
         };
         Ok((backbone, report))

@@ -11,6 +11,7 @@ mod error;
 mod fit;
 mod inspect;
 mod key_map;
+mod labelled;
 mod layout;
 mod linear;
 mod loading;

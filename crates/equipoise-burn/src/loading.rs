@@ -1,5 +1,7 @@
 //! From the tensors of a checkpoint to what a network needs, and what it doesn't.
 
+use std::path::Path;
+
 use equipoise_core::Head;
 
 use crate::Error;
@@ -48,6 +50,30 @@ pub(crate) struct Loaded {
     pub(crate) values: Values,
     pub(crate) head: Option<Head>,
     pub(crate) report: LoadReport,
+}
+
+impl Loaded {
+    /// Reads the weights of `model` from a file; with them the SHA-256 of the file.
+    ///
+    /// # Errors
+    /// As [`crate::Backbone::load`].
+    pub(crate) fn read(
+        model: &str,
+        weights: &Path,
+        options: &LoadOptions,
+    ) -> Result<(Self, String), Error> {
+        let checkpoint = Checkpoint::open(weights)?;
+        let failed = |problems| Error::Weights {
+            path: weights.to_owned(),
+            model: model.into(),
+            problems,
+        };
+        let matched = Matched::find(model, &checkpoint, options)?;
+        let matched = matched.map_err(|problem| failed(vec![problem]))?;
+        let loaded = matched.load(&checkpoint).map_err(failed)?;
+        let digest = checkpoint.digest().to_owned();
+        Ok((loaded, digest))
+    }
 }
 
 /// What a checkpoint holds of a model, without its values.

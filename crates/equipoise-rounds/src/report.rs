@@ -163,23 +163,11 @@ const SHOWN: [(&str, bool, Value); 5] = [
 
 /// The charts over labels, and every value of them.
 fn charts(curves: &[Curve]) -> Vec<Block> {
-    let chart = |(title, percent, value): (&str, bool, Value)| Lines {
-        title: title.into(),
-        x: "labels".into(),
-        percent,
-        lines: curves
-            .iter()
-            .enumerate()
-            .map(|(style, curve)| Line {
-                name: curve.name.clone(),
-                style,
-                points: curve
-                    .points
-                    .iter()
-                    .filter_map(|point| Some(line_point(point.labels, &value(point)?)))
-                    .collect(),
-            })
-            .collect(),
+    let chart = |(title, percent, value): (&str, bool, Value)| {
+        over_labels(title, percent, curves, |curve| {
+            let point = |point: &Point| Some((point.labels, value(point)?));
+            curve.points.iter().filter_map(point).collect()
+        })
     };
     let legend = curves.iter().enumerate().filter_map(|(style, curve)| {
         let last = curve.points.last()?;
@@ -222,11 +210,28 @@ fn values(curves: &[Curve], percent: bool, value: Value) -> Grid {
     }
 }
 
-fn line_point(x: f64, interval: &Interval) -> LinePoint {
-    LinePoint {
-        x,
+/// A chart with a line for each strategy, of the labels and intervals that `points` says.
+fn over_labels(
+    title: &str,
+    percent: bool,
+    curves: &[Curve],
+    points: impl Fn(&Curve) -> Vec<(f64, Interval)>,
+) -> Lines {
+    let point = |(labels, interval): (f64, Interval)| LinePoint {
+        x: labels,
         y: interval.mean,
         half: interval.half,
+    };
+    let line = |(style, curve): (usize, &Curve)| Line {
+        name: curve.name.clone(),
+        style,
+        points: points(curve).into_iter().map(point).collect(),
+    };
+    Lines {
+        title: title.into(),
+        x: "labels".into(),
+        percent,
+        lines: curves.iter().enumerate().map(line).collect(),
     }
 }
 
@@ -263,23 +268,10 @@ fn classes(results: &Results, curves: &[Curve]) -> Vec<Block> {
         ),
         false => "Colours are those above.".into(),
     };
-    let chart = |class: &usize| Lines {
-        title: results.classes[*class].clone(),
-        x: "labels".into(),
-        percent: true,
-        lines: curves
-            .iter()
-            .enumerate()
-            .map(|(style, curve)| Line {
-                name: curve.name.clone(),
-                style,
-                points: results
-                    .class_points(&curve.name, *class)
-                    .iter()
-                    .map(|(labels, interval)| line_point(*labels, interval))
-                    .collect(),
-            })
-            .collect(),
+    let chart = |class: &usize| {
+        over_labels(&results.classes[*class], true, curves, |curve| {
+            results.class_points(&curve.name, *class)
+        })
     };
     let mut head = vec!["strategy".to_owned()];
     head.extend(shown.iter().map(|class| results.classes[*class].clone()));

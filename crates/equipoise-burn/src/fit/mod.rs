@@ -12,6 +12,7 @@ mod split;
 use equipoise_core::Head;
 
 use crate::Error;
+use crate::labelled::{check_finite, check_labels, check_several_classes};
 use objective::Objective;
 pub(crate) use objective::Standard;
 use split::Split;
@@ -161,28 +162,9 @@ fn check(
     if options.steps == 0 {
         return Err(option("steps", "0".into(), "at least 1"));
     }
-    let first = *labels.first().ok_or(Error::NoLabels)?;
-    if let Some(row) = labels.iter().position(|label| *label as usize >= classes) {
-        let label = labels[row];
-        return Err(Error::LabelRange {
-            row,
-            label,
-            classes,
-        });
-    }
-    if labels.iter().all(|label| *label == first) {
-        return Err(Error::SingleClass {
-            rows: labels.len(),
-            class: first,
-        });
-    }
-    match embeddings.iter().position(|value| !value.is_finite()) {
-        Some(place) => Err(Error::NonFinite {
-            row: place / dim,
-            column: place % dim,
-        }),
-        None => Ok(()),
-    }
+    check_labels(labels, classes)?;
+    check_several_classes(labels)?;
+    check_finite(embeddings, dim)
 }
 
 /// Each label's slot among the classes that have labels, and those classes, ascending.

@@ -8,6 +8,7 @@ use equipoise_core::Head;
 use equipoise_core::random::{Philox, Purpose};
 
 use crate::fit::Standard;
+use crate::labelled::{check_finite, check_labels};
 use crate::sgd::class_weights;
 use crate::{Error, ModelDevice, Sgd};
 
@@ -276,9 +277,7 @@ impl Learner {
 
 fn check(rows: &LabelledEmbeddings<'_>) -> Result<(), Error> {
     let (dim, labels) = (rows.dim, rows.labels);
-    if labels.is_empty() {
-        return Err(Error::NoLabels);
-    }
+    check_labels(labels, rows.classes)?;
     if dim == 0 || labels.len().checked_mul(dim) != Some(rows.values.len()) {
         return Err(Error::Shape {
             what: "embeddings",
@@ -289,22 +288,7 @@ fn check(rows: &LabelledEmbeddings<'_>) -> Result<(), Error> {
             found: format!("{} numbers", rows.values.len()),
         });
     }
-    let classes = rows.classes;
-    if let Some(row) = labels.iter().position(|label| *label as usize >= classes) {
-        let label = labels[row];
-        return Err(Error::LabelRange {
-            row,
-            label,
-            classes,
-        });
-    }
-    match rows.values.iter().position(|value| !value.is_finite()) {
-        Some(place) => Err(Error::NonFinite {
-            row: place / dim,
-            column: place % dim,
-        }),
-        None => Ok(()),
-    }
+    check_finite(rows.values, dim)
 }
 
 #[cfg(test)]

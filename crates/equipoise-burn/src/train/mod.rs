@@ -15,6 +15,7 @@ use equipoise_core::random::{Philox, Purpose};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
+use crate::labelled::{check_finite, check_labels, check_several_classes};
 use crate::models::COLOURS;
 use crate::models::cifar::{MODELS, PUBLISHED_WIDTH, Shape};
 use crate::{Error, ModelDevice};
@@ -279,30 +280,9 @@ fn check(images: &LabelledImages<'_>, options: &TrainOptions) -> Result<(), Erro
             found: format!("{} numbers", images.values.len()),
         });
     }
-    let first = *labels.first().ok_or(Error::NoLabels)?;
-    if let Some(row) = labels
-        .iter()
-        .position(|label| *label as usize >= images.classes)
-    {
-        return Err(Error::LabelRange {
-            row,
-            label: labels[row],
-            classes: images.classes,
-        });
-    }
-    if labels.iter().all(|label| *label == first) {
-        return Err(Error::SingleClass {
-            rows: labels.len(),
-            class: first,
-        });
-    }
-    match images.values.iter().position(|value| !value.is_finite()) {
-        Some(place) => Err(Error::NonFinite {
-            row: place / pixels,
-            column: place % pixels,
-        }),
-        None => Ok(()),
-    }
+    check_labels(labels, images.classes)?;
+    check_several_classes(labels)?;
+    check_finite(images.values, pixels)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use equipoise_core::Head;
 use equipoise_core::random::{Philox, Purpose};
 
 use crate::backbone::Backbone;
-use crate::checkpoint::Checkpoint;
-use crate::loading::{LoadOptions, LoadReport, Loaded, Matched};
+use crate::labelled::check_labels;
+use crate::loading::{LoadOptions, LoadReport, Loaded};
 use crate::models::convolution::{Affine, Layer, LayerShape};
 use crate::models::{Architecture, COLOURS, Values, cifar, resnet};
 use crate::sgd::class_weights;
@@ -90,20 +90,12 @@ impl Tuner {
         options: &LoadOptions,
         device: &ModelDevice,
     ) -> Result<(Self, LoadReport), Error> {
-        let checkpoint = Checkpoint::open(weights)?;
-        let failed = |problems| Error::Weights {
-            path: weights.to_owned(),
-            model: model.into(),
-            problems,
-        };
-        let matched = Matched::find(model, &checkpoint, options)?;
-        let matched = matched.map_err(|problem| failed(vec![problem]))?;
         let Loaded {
             architecture,
             values,
             report,
             ..
-        } = matched.load(&checkpoint).map_err(failed)?;
+        } = Loaded::read(model, weights, options)?.0;
         let layers = architecture.layers().ok_or_else(|| Error::NotTrainable {
             name: model.into(),
             hint: "residual networks are".into(),
@@ -133,9 +125,12 @@ impl Tuner {
         options: &Sgd,
     ) -> Result<Tuned, Error> {
         options.check()?;
-        check(labelled, classes)?;
-        check_labels(evaluation, classes)?;
         let labels: Vec<u32> = labelled.iter().map(|(_, label)| *label).collect();
+        check_labels(&labels, classes)?;
+        if !evaluation.is_empty() {
+            let labels: Vec<u32> = evaluation.iter().map(|(_, label)| *label).collect();
+            check_labels(&labels, classes)?;
+        }
         let weights = options
             .class_weights
             .then(|| class_weights(&labels, classes));
@@ -459,27 +454,6 @@ fn accuracy(
         }
     }
     Ok(right as f64 / rows.len() as f64)
-}
-
-fn check(labelled: &[(usize, u32)], classes: usize) -> Result<(), Error> {
-    match labelled.is_empty() {
-        true => Err(Error::NoLabels),
-        false => check_labels(labelled, classes),
-    }
-}
-
-fn check_labels(rows: &[(usize, u32)], classes: usize) -> Result<(), Error> {
-    match rows
-        .iter()
-        .position(|(_, label)| *label as usize >= classes)
-    {
-        Some(row) => Err(Error::LabelRange {
-            row,
-            label: rows[row].1,
-            classes,
-        }),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) struct QuestionArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Order {
+pub(super) enum Order {
     Id,
     RarestFirst,
 }
@@ -126,15 +126,8 @@ impl QuestionArgs {
             budget: self.budget,
             labelled: self.labelled.clone(),
             exclude: self.exclude.clone(),
-            quotas: match self.quotas.as_str() {
-                "uniform" => Quotas::Uniform,
-                "balance" => Quotas::Balance,
-                file => Quotas::File(file.into()),
-            },
-            class_order: match self.class_order {
-                Order::Id => ClassOrder::Id,
-                Order::RarestFirst => ClassOrder::RarestFirst,
-            },
+            quotas: quotas(&self.quotas),
+            class_order: self.class_order.meant(),
             nonfinite: match self.nonfinite {
                 NonfiniteArg::Refuse => Nonfinite::Refuse,
                 NonfiniteArg::Skip => Nonfinite::Skip,
@@ -162,6 +155,24 @@ impl QuestionArgs {
             name.push(extension);
         }
         path.with_file_name(name)
+    }
+}
+
+impl Order {
+    pub(super) fn meant(self) -> ClassOrder {
+        match self {
+            Order::Id => ClassOrder::Id,
+            Order::RarestFirst => ClassOrder::RarestFirst,
+        }
+    }
+}
+
+/// What `--quotas` means.
+pub(super) fn quotas(text: &str) -> Quotas {
+    match text {
+        "uniform" => Quotas::Uniform,
+        "balance" => Quotas::Balance,
+        file => Quotas::File(file.into()),
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use equipoise::core::quota::ClassOrder;
+use clap::{Args, Subcommand};
 
-use super::question::find_strategy;
+use super::question::{Order, find_strategy, quotas};
 use super::select::Format;
-use crate::commands::question::Quotas;
 use crate::commands::round::{Job, Label, Next};
 use crate::failure::{Failure, Result};
 
@@ -85,12 +83,6 @@ struct NextArgs {
     partial: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Order {
-    Id,
-    RarestFirst,
-}
-
 #[derive(Debug, Args)]
 struct LabelArgs {
     /// The campaign's folder
@@ -140,15 +132,8 @@ impl NextArgs {
             seed: self.seed,
             strategy,
             budget: self.budget,
-            quotas: match self.quotas.as_str() {
-                "uniform" => Quotas::Uniform,
-                "balance" => Quotas::Balance,
-                file => Quotas::File(file.into()),
-            },
-            class_order: match self.class_order {
-                Order::Id => ClassOrder::Id,
-                Order::RarestFirst => ClassOrder::RarestFirst,
-            },
+            quotas: quotas(&self.quotas),
+            class_order: self.class_order.meant(),
             exclude: self.exclude,
             format: self.format.meant(),
             partial: self.partial,
