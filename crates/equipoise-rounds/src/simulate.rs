@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use equipoise_core::{Engine, LabelledRow, Request};
+use equipoise_core::{Engine, LabelledRow, Pool, Request};
 use equipoise_pool::OutputFile;
 
 use crate::ledger::LEDGER_VERSION;
 use crate::stored_images::StoredImages;
 use crate::vaal;
 use crate::{
-    Config, Entry, Error, Learner, Ledger, Measures, Model, Result, Seconds, Setup, Task, Variant,
-    differing,
+    Config, Entry, Error, Learner, Ledger, Measures, Mode, Model, Result, Seconds, Setup, Task,
+    Variant, differing,
 };
+
+/// Bytes that strategies keep of each row of the pool, with room: coreset and badge take 20 and 24.
+const ROW_BYTES: u64 = 32;
 
 /// Name of the file that tells a run's settings.
 const CONFIG: &str = "config.toml";
@@ -130,6 +133,23 @@ pub struct Simulation<'a> {
     pub pool_digest: String,
     /// Runs side by side, at least 1.
     pub jobs: usize,
+}
+
+impl Simulation<'_> {
+    /// Bytes of memory that one run takes at most, beside what all share: the rows that it trains on, on the
+    /// way to the device and there, and what strategies keep of each row.
+    pub fn bytes_per_run(&self) -> u64 {
+        let (config, pool) = (self.config, &self.learner.pool().pool);
+        let (rows, dim) = (pool.rows() as u64, pool.dim() as u64);
+        let picked = config.budget() as u64 * u64::from(config.experiment.rounds);
+        let labels = (config.initial() as u64 + picked).min(rows);
+        let held_out = (rows as f64 * config.experiment.evaluation) as u64;
+        let made = match config.experiment.mode {
+            Mode::Frozen => 0,
+            Mode::Finetune => rows * dim * 4,
+        };
+        3 * 4 * (labels + held_out) * dim + made + ROW_BYTES * rows
+    }
 }
 
 /// What has just been done.

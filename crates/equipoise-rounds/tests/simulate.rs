@@ -104,6 +104,10 @@ impl Bench {
             pool_digest: "abc".into(),
             jobs,
         };
+        // 39 labels and 18 held-out rows of 6 numbers, three times, and 32 bytes a row.
+        if self.config.experiment.budget == 9 && self.config.experiment.rounds == 3 {
+            assert_eq!(simulation.bytes_per_run(), 3 * 4 * 57 * 6 + 32 * 180);
+        }
         let told = Mutex::new(Vec::new());
         simulate(&simulation, &folder, &|now| {
             let line = (now.name.to_owned(), now.seed, now.round, now.known);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use equipoise::rounds::{Overrides, PRESETS};
 
+use crate::commands::machine::parse_bytes;
 use crate::commands::simulate::{Job, Wanted};
 use crate::failure::{Failure, Result};
 
@@ -54,9 +55,12 @@ pub(crate) struct SimulateArgs {
     /// Any field of the file, `section.field=value`. Repeatable
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
-    /// Runs side by side; by default one a core, on a GPU one
+    /// Runs side by side; by default one a core, on a GPU one, and no more than the memory holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
+    /// Memory that runs side by side may take: 512MiB, 2G, …; by default what is free (Linux)
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory: Option<u64>,
     /// Print a file with every field, its meaning and its default
     #[arg(long, exclusive = true)]
     template: bool,
@@ -117,6 +121,48 @@ impl SimulateArgs {
                 fields,
             },
             jobs: self.jobs.map(|jobs| jobs as usize),
+            memory: self.memory,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn meant(arguments: &[&str]) -> Result<Job> {
+        let all = ["equipoise", "simulate"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Simulate(arguments) => arguments.meant(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_are_fields_of_the_file() {
+        let flags = "--out r --pool a.emb --strategies base,random --budget 7 --scale 1 --set x.y=z --memory 2G";
+        let job = meant(&flags.split(' ').collect::<Vec<_>>()).unwrap();
+        let fields: Vec<(&str, &str)> = job
+            .overrides
+            .fields
+            .iter()
+            .map(|(field, value)| (field.as_str(), value.as_str()))
+            .collect();
+        let expected = [
+            ("data.pool", "\"a.emb\""),
+            ("scale", "1.0"),
+            ("experiment.budget", "7"),
+            ("experiment.strategies", "[\"base\", \"random\"]"),
+            ("x.y", "z"),
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(job.memory, Some(2 << 30));
+        assert_eq!(
+            meant(&["--out", "r", "--set", "x"]).err().unwrap().exit(),
+            2
+        );
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Job {
     pub overrides: Overrides,
     /// Runs side by side.
     pub jobs: Option<usize>,
+    /// Bytes of memory that they may take together.
+    pub memory: Option<u64>,
 }
 
 /// What came of it.
@@ -96,13 +98,14 @@ fn run(
         Some(folder) => folder,
         None => RunFolder::open(out, config)?,
     };
-    let simulation = Simulation {
+    let mut simulation = Simulation {
         config,
         learner: learner.as_ref(),
         engine: engine.as_ref(),
         pool_digest: SharedQuestion::pool_digest(&pool.pool)?,
-        jobs: side_by_side(job.jobs, config, &device),
+        jobs: 1,
     };
+    simulation.jobs = side_by_side(job, config, &device, simulation.bytes_per_run());
     let runs = config.experiment.strategies.len() as u64 * config.experiment.seeds;
     let bar = console.bar(runs * u64::from(config.experiment.rounds + 1), "rounds");
     let told = |progress: &Progress<'_>| {
@@ -223,12 +226,29 @@ fn embedding(config: &Config, images: &str, out: &Path) -> Result<embed::Job> {
 }
 
 /// Runs at a time. Threads share a CPU's cores well where each trains a head; a network uses all of
-/// them, and a GPU has one queue.
-fn side_by_side(wanted: Option<usize>, config: &Config, device: &Device) -> usize {
-    wanted.unwrap_or(match (device, config.experiment.mode) {
+/// them, and a GPU has one queue. No more than the memory holds.
+fn side_by_side(job: &Job, config: &Config, device: &Device, bytes: u64) -> usize {
+    if let Some(jobs) = job.jobs {
+        return jobs;
+    }
+    let useful = match (device, config.experiment.mode) {
         (Device::Cpu, Mode::Frozen) => std::thread::available_parallelism().map_or(1, usize::from),
         _ => 1,
-    })
+    };
+    match job.memory.or_else(available_memory) {
+        Some(memory) => useful.min((memory / bytes.max(1)) as usize).max(1),
+        None => useful,
+    }
+}
+
+/// Bytes of memory that are free, or can be made so, where the system says it in a file.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 fn summary(report: &Report) -> String {
