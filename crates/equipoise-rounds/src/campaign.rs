@@ -12,7 +12,7 @@ use equipoise_pool::{
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::LEDGER_VERSION;
-use crate::simulate::{LEDGER, lock};
+use crate::run_folder::{LEDGER, lock};
 use crate::{Entry, Error, Ledger, Result, Seconds};
 
 /// Name of the file that tells a campaign's pool.

@@ -14,6 +14,8 @@ mod ledger;
 mod measures;
 mod report;
 mod results;
+mod rounds;
+mod run_folder;
 mod setup;
 mod simulate;
 mod statistics;
@@ -34,8 +36,9 @@ pub use ledger::{Entry, LEDGER_VERSION, Ledger, Seconds};
 pub use measures::{Measures, Scores};
 pub use report::report;
 pub use results::{Curve, Efficiency, Point, Results, Run, Tested};
+pub use run_folder::RunFolder;
 pub use setup::Setup;
-pub use simulate::{Progress, RunFolder, Simulation, simulate};
+pub use simulate::{Progress, Simulation, simulate};
 pub use statistics::Interval;
 
 /// Result of this crate's operations.

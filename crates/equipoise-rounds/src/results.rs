@@ -7,7 +7,7 @@ use std::path::Path;
 use equipoise_pool::OutputFile;
 use serde::Serialize;
 
-use crate::simulate::{LEDGER, run_folder};
+use crate::run_folder::{LEDGER, run_folder};
 use crate::statistics::{mean_height, reaches};
 use crate::{Entry, Error, Interval, Ledger, Measures, Result, Seconds};
 

@@ -138,22 +138,7 @@ impl Tuner {
         let mut best: Option<Best> = None;
         let mut epochs = 0;
         for epoch in 0..options.epochs {
-            let random = Philox::new(options.seed, Purpose::Training, options.round, epoch as u32);
-            let order = random.permutation(labelled.len());
-            let change = Change {
-                seed: options.seed,
-                round: options.round,
-                epoch: epoch as u32,
-            };
-            for (step, batch) in order.chunks(options.batch).enumerate() {
-                let rows: Vec<usize> = batch.iter().map(|place| labelled[*place].0).collect();
-                let labels: Vec<u32> = batch.iter().map(|place| labels[*place]).collect();
-                let ready = images.batch(&rows, Some(change))?;
-                let loss = learning.step(&ready, &labels, options.rate(epoch), options)?;
-                if !loss.is_finite() {
-                    return Err(Error::Diverged { epoch, step });
-                }
-            }
+            learning.epoch(images, labelled, epoch, options)?;
             epochs = epoch + 1;
             if evaluation.is_empty() {
                 continue;
@@ -372,6 +357,33 @@ impl<'a> Learning<'a> {
                 cifar::embed(&layers, images)
             }
         }
+    }
+
+    /// One pass over the labelled rows.
+    fn epoch(
+        &mut self,
+        images: &dyn Images,
+        labelled: &[(usize, u32)],
+        epoch: usize,
+        options: &Sgd,
+    ) -> Result<(), Error> {
+        let change = Change {
+            seed: options.seed,
+            round: options.round,
+            epoch: epoch as u32,
+        };
+        let random = Philox::new(options.seed, Purpose::Training, options.round, change.epoch);
+        let order = random.permutation(labelled.len());
+        for (step, batch) in order.chunks(options.batch).enumerate() {
+            let batch = batch.iter().map(|place| labelled[*place]);
+            let (rows, labels): (Vec<usize>, Vec<u32>) = batch.unzip();
+            let ready = images.batch(&rows, Some(change))?;
+            let loss = self.step(&ready, &labels, options.rate(epoch), options)?;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { epoch, step });
+            }
+        }
+        Ok(())
     }
 
     /// One step; the batch's loss.

@@ -167,16 +167,42 @@ fn next(next: &Next, wish: &DeviceWish, console: Console) -> Result<Report> {
         .with_hint("begin with `--strategy random` or coreset, or with --labels"));
     }
     let round = standing.rounds.last().map_or(1, |last| last.round + 1);
+    let job = selection(next, &campaign, round)?;
+    let started = Instant::now();
+    let engine = wish.resolve()?.engine(None)?;
+    let quiet = Console {
+        quiet: true,
+        ..console
+    };
+    let selected = select::run(&job, engine.as_ref(), quiet)?;
+    let out = job.out;
+    let listed = pool::read_rows(&out, campaign.pool().ids())?;
+    let rows: Vec<usize> = listed.into_iter().map(|(row, _)| row).collect();
+    if rows.is_empty() {
+        return Err(Failure::new("no row to pick").at(&next.campaign));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    campaign.ask(round, selected.strategy, next.budget, rows, seconds)?;
+    Ok(Report {
+        campaign: next.campaign.clone(),
+        picks: Some(out),
+        taken: None,
+        standing: campaign.standing(),
+    })
+}
+
+/// What `select` is to do for a round.
+fn selection(next: &Next, campaign: &Campaign, round: u32) -> Result<select::Job> {
     let ending = match next.format {
         PickFormat::Csv => "picks.csv",
         PickFormat::Jsonl => "picks.jsonl",
         PickFormat::LabelStudio => "tasks.json",
     };
     let out = campaign.round_folder(round)?.join(ending);
-    let job = select::Job {
+    Ok(select::Job {
         question: Question {
             embeddings: campaign.embeddings().to_owned(),
-            head: has_head.then(|| campaign.head()),
+            head: campaign.head().is_file().then(|| campaign.head()),
             strategy: next.strategy,
             budget: next.budget,
             labelled: campaign.labels().is_file().then(|| campaign.labels()),
@@ -192,31 +218,11 @@ fn next(next: &Next, wish: &DeviceWish, console: Console) -> Result<Report> {
             partitions: 10,
             ..Options::default()
         },
-        out: out.clone(),
+        out,
         seed: campaign.seed().wrapping_add(u64::from(round)),
         explain: Vec::new(),
         report: None,
         format: next.format,
-    };
-    let started = Instant::now();
-    let engine = wish.resolve()?.engine(None)?;
-    let quiet = Console {
-        quiet: true,
-        ..console
-    };
-    let selection = select::run(&job, engine.as_ref(), quiet)?;
-    let listed = pool::read_rows(&out, campaign.pool().ids())?;
-    let rows: Vec<usize> = listed.into_iter().map(|(row, _)| row).collect();
-    if rows.is_empty() {
-        return Err(Failure::new("no row to pick").at(&next.campaign));
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    campaign.ask(round, selection.strategy, next.budget, rows, seconds)?;
-    Ok(Report {
-        campaign: next.campaign.clone(),
-        picks: Some(out),
-        taken: None,
-        standing: campaign.standing(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What an experiment is: a TOML file, on top of a preset, with what the command line says on top of both.
 
+mod check;
 mod merge;
 mod presets;
 mod variant;
@@ -361,90 +362,6 @@ impl Config {
             true => Err(Error::config("experiment.strategies", "it is empty")),
             false => Ok(chosen),
         }
-    }
-
-    /// Whether numbers are in their ranges and names are known.
-    ///
-    /// # Errors
-    /// [`Error::Config`] names the first field that is not.
-    pub fn check(&self) -> Result<()> {
-        let wrong = |field: &str, what: String| Err(Error::config(field, what));
-        if let Some(scale) = self.scale
-            && !(scale > 0.0 && scale.is_finite())
-        {
-            return wrong("scale", format!("{scale}: a number above 0"));
-        }
-        let experiment = &self.experiment;
-        for (field, value) in [
-            ("experiment.seeds", experiment.seeds as usize),
-            ("experiment.rounds", experiment.rounds as usize),
-            ("experiment.budget", experiment.budget),
-            ("experiment.initial", experiment.initial),
-            ("experiment.partitions", experiment.partitions),
-            ("training.epochs", self.training.epochs),
-            ("training.batch", self.training.batch),
-            ("training.step", self.training.step),
-            ("vaal.width", self.vaal.width),
-            ("vaal.latent", self.vaal.latent),
-            ("vaal.steps", self.vaal.steps),
-        ] {
-            if value == 0 {
-                return wrong(field, "0: at least 1".into());
-            }
-        }
-        if !(0.0..1.0).contains(&experiment.evaluation) {
-            let message = format!("{}: at least 0, below 1", experiment.evaluation);
-            return wrong("experiment.evaluation", message);
-        }
-        let factor = experiment.imbalance_factor;
-        if !(factor > 0.0 && factor <= 1.0) {
-            return wrong(
-                "experiment.imbalance-factor",
-                format!("{factor}: above 0, at most 1"),
-            );
-        }
-        let training = &self.training;
-        if !(training.learning_rate > 0.0 && training.learning_rate.is_finite()) {
-            let message = format!("{}: a number above 0", training.learning_rate);
-            return wrong("training.learning-rate", message);
-        }
-        if !(0.0..1.0).contains(&training.momentum) {
-            let message = format!("{}: at least 0, below 1", training.momentum);
-            return wrong("training.momentum", message);
-        }
-        for (field, value) in [
-            ("training.weight-decay", training.weight_decay),
-            ("training.gamma", training.gamma),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return wrong(field, format!("{value}: 0 or more"));
-            }
-        }
-        let vaal = &self.vaal;
-        if !vaal.side.is_power_of_two() || vaal.side < 16 {
-            let message = format!("{}: a power of 2 of at least 16", vaal.side);
-            return wrong("vaal.side", message);
-        }
-        if vaal.batch < 2 {
-            return wrong("vaal.batch", format!("{}: at least 2", vaal.batch));
-        }
-        for (field, value) in [("vaal.beta", vaal.beta), ("vaal.adversary", vaal.adversary)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return wrong(field, format!("{value}: 0 or more"));
-            }
-        }
-        if !(vaal.learning_rate > 0.0 && vaal.learning_rate.is_finite()) {
-            let message = format!("{}: a number above 0", vaal.learning_rate);
-            return wrong("vaal.learning-rate", message);
-        }
-        for name in self.variants.keys() {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-            if name.is_empty() || !name.chars().all(plain) || name.starts_with('.') {
-                let message = "letters, digits and -_.+ make a name";
-                return wrong(&format!("variants.{name}"), message.into());
-            }
-        }
-        self.chosen().map(drop)
     }
 
     /// As TOML.
