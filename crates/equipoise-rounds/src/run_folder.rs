@@ -14,6 +14,7 @@ const CONFIG: &str = "config.toml";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    config: Config,
     _lock: File,
 }
 
@@ -43,6 +44,7 @@ impl RunFolder {
         OutputFile::write_all_to(&file, true, saved.to_toml()?.as_bytes())?;
         Ok(Self {
             path: path.into(),
+            config: saved,
             _lock: lock,
         })
     }
@@ -50,6 +52,11 @@ impl RunFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its settings, with every strategy, seed and round that it has or is asked for.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The folder of one strategy and seed.

@@ -122,9 +122,9 @@ fn run(
     let outcome = simulate(&simulation, &folder, &told);
     bar.finish_and_clear();
     outcome?;
-    let results = Results::read(out, &config.experiment.strategies)?;
+    let results = Results::read(out, &folder.config().experiment.strategies)?;
     results.write_csv(&out.join("results.csv"))?;
-    let page = report(&results, config, &pool)?.html();
+    let page = report(&results, folder.config(), &pool)?.html();
     pool::OutputFile::write_all_to(&out.join("report.html"), true, page.as_bytes())?;
     let ended = results.runs.iter();
     let ended = ended.filter_map(|run| Some((run.name.clone(), run.seed, run.ended.clone()?)));
