@@ -56,8 +56,10 @@ const fn subgroups(line: Line) -> Line {
 }
 
 /// The imports of the row kernels.
-const ROW: &[&str] = &["row", "reduce_plain"];
-const ROW_SUBGROUP: &[&str] = &["row", "reduce_subgroup"];
+const ROW: &[&str] = &["row_parameters", "row", "reduce_plain"];
+const ROW_SUBGROUP: &[&str] = &["row_parameters", "row", "reduce_subgroup"];
+const SPREAD: &[&str] = &["row_parameters", "row", "spread", "reduce_plain"];
+const SPREAD_SUBGROUP: &[&str] = &["row_parameters", "row", "spread", "reduce_subgroup"];
 
 /// The imports of `logits` for matrix cores.
 const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
@@ -85,10 +87,11 @@ const KERNELS: &[Line] = &[
     cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
     plain("row_norms", "", "f32", &["values_f32"]),
     plain("row_norms", "", "f16", &["values_f16"]),
-    plain("row_statistics", "", "plain", ROW),
-    subgroups(plain("row_statistics", "", "subgroup", ROW_SUBGROUP)),
+    plain("row_statistics", "", "plain", SPREAD),
+    subgroups(plain("row_statistics", "", "subgroup", SPREAD_SUBGROUP)),
     plain("class_candidates", "", "plain", ROW),
     subgroups(plain("class_candidates", "", "subgroup", ROW_SUBGROUP)),
+    plain("row_keys", "", "", &["row_parameters", "row_key"]),
     plain("nearest", "", "plain", ROW),
     subgroups(plain("nearest", "", "subgroup", ROW_SUBGROUP)),
     plain("gradients", "", "plain", ROW),

@@ -5,8 +5,11 @@
 //! here, the kernels' constants and assertions that the parameter structs agree with the layouts
 //! that naga computes.
 
+mod custom;
 mod parameters;
 mod translate;
+
+pub use custom::{CustomError, row_keys_with};
 
 pub use parameters::{
     GradientParameters, LogitsParameters, NormsParameters, PeakParameters, RowParameters,

@@ -29,6 +29,7 @@
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
+pub use crate::custom_score::{CustomScore, Rounding};
 pub use crate::scale::{BoundaryScales, boundary_scale};
 pub use crate::tolerance::{GradientTolerance, LogitError, Tolerance};
 
@@ -183,6 +184,17 @@ impl GradientCentres {
     }
 }
 
+/// The key of a row by a [`CustomScore`].
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct RowKey {
+    /// How far each logit may be off, or [`UNAVAILABLE`], [`NONFINITE`] or [`UNDECIDABLE`]: then the key is
+    /// unspecified.
+    pub tolerance: f32,
+    /// The key of the approximate logits, [`CustomScore::rounding`] aside; not finite where it is not known.
+    pub key: f32,
+}
+
 /// How exact an engine's f32 arithmetic is, once it has the logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Precision {
@@ -208,6 +220,11 @@ pub enum Question<'a> {
         /// Per class, what a candidate's lower bound must lie below.
         thresholds: &'a [f32],
     },
+    /// Every row's key by a score of somebody's own (kernel `row_keys`).
+    RowKeys {
+        /// The score.
+        score: &'a dyn CustomScore,
+    },
     /// Every row's nearest centre (kernel `nearest`).
     Nearest,
     /// The nearest centre of every row's gradient embedding (kernels `gradients` and `nearest_gradient`).
@@ -217,7 +234,7 @@ pub enum Question<'a> {
 /// What a scorer will be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Task {
-    /// [`Question::RowStatistics`] and [`Question::ClassCandidates`].
+    /// [`Question::RowStatistics`], [`Question::ClassCandidates`] and [`Question::RowKeys`].
     #[default]
     Boundaries,
     /// [`Question::Nearest`] alone: no scale is needed.
@@ -240,6 +257,8 @@ pub struct Answer {
     pub nonfinite: Vec<usize>,
     /// One for each row, to [`Question::RowStatistics`].
     pub statistics: Vec<RowStatistics>,
+    /// One for each row, to [`Question::RowKeys`].
+    pub keys: Vec<RowKey>,
     /// One for each row, to [`Question::Nearest`].
     pub nearest: Vec<Nearest>,
     /// One for each row, to [`Question::NearestGradient`].
@@ -257,6 +276,7 @@ impl Answer {
         self.overflow = false;
         self.nonfinite.clear();
         self.statistics.clear();
+        self.keys.clear();
         self.nearest.clear();
         self.gradients.clear();
         self.candidates.iter_mut().for_each(Vec::clear);

@@ -101,6 +101,17 @@ pub enum Error {
     /// Quotas that do not fit the request.
     #[error("quotas: {0}")]
     Quotas(String),
+    /// A strategy that has to see the pool more than once, where it comes by only once.
+    #[error(
+        "strategy {strategy} ranks no rows by themselves: it needs the whole pool, not one batch after another"
+    )]
+    NotStreamed {
+        /// The strategy's name.
+        strategy: &'static str,
+    },
+    /// A stream was used after an error.
+    #[error("the stream is of no use after an error: begin another")]
+    Broken,
     /// The pool could not be read.
     #[error("cannot read the pool at row {row}: {message}")]
     Read {

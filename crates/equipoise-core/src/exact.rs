@@ -1,19 +1,31 @@
 //! The exact side of a scan: an answer's bounds go into lists, and float64 settles those on which a
 //! pick depends.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
+use crate::custom_score::ordered;
 use crate::definition::{self, RowScore};
-use crate::engine::{ALL_CLASSES, Answer, Candidate, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE};
-use crate::exact_sums::TOGETHER;
+use crate::engine::{
+    ALL_CLASSES, Answer, Candidate, CustomScore, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE,
+};
+use crate::exact_sums::{ExactRow, TOGETHER};
 use crate::interval::key_interval;
 use crate::lists::{Entry, List};
-use crate::settle::{Settler, pool_embedding, runner_up_of};
+use crate::pool::FETCHED;
+use crate::settle::{Settler, pick, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Error, Head, Pick, Result, RowSet};
 
 /// Most threads that read a block's candidates, each all of them.
 const MOST_READERS: usize = 16;
+
+/// An entry to complete: its embedding, and the class it is of.
+type Wanted<'x> = (&'x [f32], usize, Entry);
+
+/// A place for what completes it.
+type Open<'e> = &'e mut (usize, Entry);
 
 /// The exact side of a scan, and what it counts.
 pub(crate) struct Exact<'a> {
@@ -83,6 +95,79 @@ impl<'a> Exact<'a> {
         Ok(())
     }
 
+    /// Adds a block's rows by a score of somebody's own, each to the list of its group.
+    pub(crate) fn add_keys(
+        &mut self,
+        score: &dyn CustomScore,
+        answer: &Answer,
+        lists: &mut [List],
+        group: impl Fn(usize) -> usize + Sync,
+    ) -> Result<()> {
+        let (rounding, steepness) = (score.rounding(), score.steepness());
+        let limits = limits(lists);
+        for (index, found) in answer.keys.iter().enumerate() {
+            let (lower, upper) = match found.tolerance {
+                // Not those that are unavailable, or not finite.
+                tolerance if tolerance < 0.0 => continue,
+                UNDECIDABLE.. => (f64::NEG_INFINITY, f64::INFINITY),
+                tolerance => rounding.interval(found.key, steepness * f64::from(tolerance)),
+            };
+            let row = answer.start + index;
+            let limit = limits[group(row)];
+            if limit.is_none_or(|limit| lower < limit) {
+                lists[group(row)].push(Entry {
+                    lower,
+                    upper,
+                    row,
+                    predicted: NO_CLASS,
+                    runner_up: NO_CLASS,
+                    rival: NO_CLASS,
+                });
+            }
+        }
+        for list in lists {
+            list.narrow();
+            if list.is_crowded() {
+                let picks = self.key_picks(score, &list.entries)?;
+                list.replace(picks.into_iter().map(|(entry, _)| entry).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// The picks that `entries` would be by a score of somebody's own, each with its entry settled.
+    pub(crate) fn key_picks(
+        &mut self,
+        score: &dyn CustomScore,
+        entries: &[Entry],
+    ) -> Result<Vec<(Entry, Pick)>> {
+        let open = entries.iter().filter(|entry| !entry.is_settled());
+        self.selection.settled += open.count() as u64;
+        let sums = &self.settler.sums;
+        let mut picks = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(FETCHED) {
+            let rows = self.embeddings(entries.iter().map(|entry| entry.row))?;
+            let pieces = entries.par_chunks(TOGETHER).zip(rows.par_chunks(TOGETHER));
+            picks.par_extend(pieces.flat_map_iter(|(entries, rows)| {
+                let exact = sums.exact_rows(rows.iter().map(|x| &x[..]));
+                let settle = |(entry, row): (&Entry, &ExactRow)| {
+                    let key = ordered(score.key(&row.logits));
+                    let runner_up = runner_up_of(&sums.distances(row), row.predicted);
+                    let entry = Entry {
+                        lower: key,
+                        upper: key,
+                        predicted: row.predicted as u32,
+                        runner_up,
+                        ..*entry
+                    };
+                    (entry, pick(&entry, key))
+                };
+                entries.iter().zip(&exact).map(settle).collect::<Vec<_>>()
+            }));
+        }
+        Ok(picks)
+    }
+
     /// Settles a list of rows and puts it in order.
     fn settle_rows(&mut self, score: RowScore, list: &mut List) -> Result<()> {
         let (mut settled, open): (Vec<Entry>, Vec<Entry>) =
@@ -101,16 +186,22 @@ impl<'a> Exact<'a> {
     ) -> Result<Vec<(Entry, Pick)>> {
         let open = entries.iter().filter(|entry| !entry.is_settled());
         self.selection.settled += open.count() as u64;
-        let (settler, pool) = (&self.settler, self.request.pool);
-        let picks = |entries: &[Entry]| -> Result<Vec<(Entry, Pick)>> {
-            let rows = entries.iter().map(|entry| pool_embedding(pool, entry.row));
-            let rows = rows.collect::<Result<Vec<_>>>()?;
-            let rows: Vec<&[f32]> = rows.iter().map(|x| &x[..]).collect();
-            Ok(settler.row_picks(score, entries, &rows))
-        };
-        let picks = entries.par_chunks(TOGETHER).map(picks);
-        let picks = picks.collect::<Result<Vec<_>>>()?;
-        Ok(picks.into_iter().flatten().collect())
+        let mut picks = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(FETCHED) {
+            let rows = self.embeddings(entries.iter().map(|entry| entry.row))?;
+            let pieces = entries.par_chunks(TOGETHER).zip(rows.par_chunks(TOGETHER));
+            picks.par_extend(pieces.flat_map_iter(|(entries, rows)| {
+                let rows: Vec<&[f32]> = rows.iter().map(|x| &x[..]).collect();
+                self.settler.row_picks(score, entries, &rows)
+            }));
+        }
+        Ok(picks)
+    }
+
+    /// The embeddings of some rows, no more than [`FETCHED`].
+    fn embeddings(&self, rows: impl Iterator<Item = usize>) -> Result<Vec<Cow<'a, [f32]>>> {
+        let rows: Vec<usize> = rows.collect();
+        self.request.pool.embeddings(&rows)
     }
 
     /// Adds a block's candidates to their classes' lists.
@@ -148,11 +239,9 @@ impl<'a> Exact<'a> {
     fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<()> {
         rows.sort_unstable();
         self.selection.settled += rows.len() as u64;
-        let (settler, pool) = (&self.settler, self.request.pool);
+        let settler = &self.settler;
         let limits = limits(lists);
-        let settle = |rows: &[usize]| -> Result<Vec<(usize, Entry)>> {
-            let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
-            let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
+        let settle = |(rows, embeddings): (&[usize], &[Cow<'_, [f32]>])| {
             let exact = settler.sums.exact_rows(embeddings.iter().map(|x| &x[..]));
             let mut found = Vec::new();
             for (row, exact) in rows.iter().zip(&exact) {
@@ -173,14 +262,17 @@ impl<'a> Exact<'a> {
                     }
                 }
             }
-            Ok(found)
+            found
         };
-        let found: Vec<Vec<(usize, Entry)>> = rows
-            .par_chunks(TOGETHER)
-            .map(settle)
-            .collect::<Result<_>>()?;
-        for (class, entry) in found.into_iter().flatten() {
-            lists[class].push(entry);
+        for rows in rows.chunks(FETCHED) {
+            let embeddings = self.embeddings(rows.iter().copied())?;
+            let pieces = rows
+                .par_chunks(TOGETHER)
+                .zip(embeddings.par_chunks(TOGETHER));
+            let found: Vec<(usize, Entry)> = pieces.flat_map_iter(settle).collect();
+            for (class, entry) in found {
+                lists[class].push(entry);
+            }
         }
         Ok(())
     }
@@ -194,49 +286,58 @@ impl<'a> Exact<'a> {
     }
 
     /// Entries of some classes with their keys known, in their order.
-    pub(crate) fn settle(
-        &mut self,
-        mut entries: Vec<(usize, Entry)>,
-    ) -> Result<Vec<(usize, Entry)>> {
-        let open = entries.iter().filter(|(_, entry)| !entry.is_settled());
-        self.selection.settled += open.count() as u64;
-        let (settler, pool) = (&self.settler, self.request.pool);
-        let settle = |entries: &mut [(usize, Entry)]| -> Result<()> {
-            let mut open: Vec<_> = entries
-                .iter_mut()
-                .filter(|(_, entry)| !entry.is_settled())
-                .collect();
-            let rows = open
-                .iter()
-                .map(|(_, entry)| pool_embedding(pool, entry.row));
-            let rows = rows.collect::<Result<Vec<_>>>()?;
-            let wanted = open.iter().zip(&rows);
-            let wanted: Vec<_> = wanted.map(|((c, entry), x)| (&x[..], *c, *entry)).collect();
-            for ((_, entry), settled) in open.iter_mut().zip(settler.settle_several(&wanted)) {
-                *entry = settled;
-            }
-            Ok(())
-        };
-        // Waking other threads takes longer than a few entries.
-        match entries.len() <= TOGETHER {
-            true => settle(&mut entries)?,
-            false => {
-                let pieces = entries.par_chunks_mut(TOGETHER);
-                pieces.map(settle).collect::<Result<()>>()?;
-            }
-        }
+    pub(crate) fn settle(&mut self, entries: Vec<(usize, Entry)>) -> Result<Vec<(usize, Entry)>> {
+        let mut entries = entries;
+        let settle = |wanted: &[Wanted<'_>]| self.settler.settle_several(wanted);
+        let open = self.complete(&mut entries, Entry::is_settled, settle)?;
+        self.selection.settled += open;
         Ok(entries)
     }
 
-    /// A settled entry with its predicted class and runner-up found where they are not certain.
-    pub(crate) fn describe(&self, class: usize, entry: &Entry) -> Result<Entry> {
-        match entry.is_described() {
-            true => Ok(*entry),
-            false => {
-                let x = pool_embedding(self.request.pool, entry.row)?;
-                Ok(self.settler.describe(&x, class, entry))
+    /// Settled entries of some classes with predicted class and runner-up known.
+    pub(crate) fn described(
+        &self,
+        mut entries: Vec<(usize, Entry)>,
+    ) -> Result<Vec<(usize, Entry)>> {
+        let describe = |wanted: &[Wanted<'_>]| {
+            let described = wanted.iter();
+            described
+                .map(|(x, class, entry)| self.settler.describe(x, *class, entry))
+                .collect()
+        };
+        self.complete(&mut entries, Entry::is_described, describe)?;
+        Ok(entries)
+    }
+
+    /// Has `complete` look at the rows of the entries that are not `done`; returns how many there were.
+    fn complete(
+        &self,
+        entries: &mut [(usize, Entry)],
+        done: impl Fn(&Entry) -> bool,
+        complete: impl Fn(&[Wanted<'_>]) -> Vec<Entry> + Sync,
+    ) -> Result<u64> {
+        let open = entries.iter_mut().filter(|(_, entry)| !done(entry));
+        let mut open: Vec<Open<'_>> = open.collect();
+        let complete = |(open, rows): (&mut [Open<'_>], &[Cow<'_, [f32]>])| {
+            let wanted = open.iter().zip(rows);
+            let wanted: Vec<Wanted<'_>> =
+                wanted.map(|(open, x)| (&x[..], open.0, open.1)).collect();
+            for (open, completed) in open.iter_mut().zip(complete(&wanted)) {
+                open.1 = completed;
+            }
+        };
+        for open in open.chunks_mut(FETCHED) {
+            let rows = self.embeddings(open.iter().map(|(_, entry)| entry.row))?;
+            // Waking other threads takes longer than a few entries.
+            match open.len() <= TOGETHER {
+                true => complete((open, &rows)),
+                false => {
+                    let rows = rows.par_chunks(TOGETHER);
+                    open.par_chunks_mut(TOGETHER).zip(rows).for_each(complete);
+                }
             }
         }
+        Ok(open.len() as u64)
     }
 
     pub(crate) fn note_nonfinite(&mut self, rows: &[usize]) -> Result<()> {

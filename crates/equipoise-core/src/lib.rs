@@ -12,6 +12,7 @@ pub mod combined;
 mod constraints;
 mod coverage;
 pub mod cpu;
+mod custom_score;
 pub mod definition;
 mod distances;
 mod draw;
@@ -26,6 +27,7 @@ mod imbalance;
 mod interval;
 mod lists;
 pub mod memory;
+mod operations;
 mod pick;
 mod pool;
 mod predictions;
@@ -39,6 +41,7 @@ mod scan;
 mod settle;
 mod start;
 pub mod strategies;
+mod stream;
 mod tolerance;
 mod truth;
 mod vectorised;
@@ -49,15 +52,19 @@ pub use clustering::{ClusterOptions, Linkage};
 pub use constraints::{Constraints, Groups, Shortfall};
 pub use coverage::coverage_radius;
 pub use cpu::CpuEngine;
-pub use engine::{Answer, Candidate, Engine, Question, RowStatistics, Scorer};
+pub use engine::{
+    Answer, Candidate, CustomScore, Engine, Question, Rounding, RowStatistics, Scorer,
+};
 pub use error::Error;
 pub use head::Head;
+pub use operations::{Operations, RowOrder};
 pub use pick::{LabelledRow, Pick};
 pub use pool::{Chunk, MemoryPool, Pool, Values};
 pub use predictions::predictions;
 pub use rows::RowSet;
 pub use start::Start;
 pub use strategies::{Request, Selection, Strategy};
+pub use stream::{Stream, StreamOptions};
 
 /// Result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -53,6 +53,9 @@ pub(crate) struct List {
 /// Entries beyond twice those to keep before a list is worth settling.
 const SLACK: usize = 64;
 
+/// Most entries that memory is reserved for.
+const MOST_RESERVED: usize = 1 << 20;
+
 /// Most entries of a list that keeps `keep`, between blocks.
 fn crowd(keep: usize) -> usize {
     keep.saturating_mul(2).saturating_add(SLACK)
@@ -108,7 +111,8 @@ impl List {
         if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
             if self.entries.capacity() == 0 {
                 // All it may come to hold: growing would touch as much memory again.
-                self.entries.reserve_exact(crowd(self.keep));
+                self.entries
+                    .reserve_exact(crowd(self.keep).min(MOST_RESERVED));
             }
             self.entries.push(entry);
             self.grown = true;

@@ -82,15 +82,11 @@ impl ScanShape {
     /// # Errors
     /// As [`ScanShape::of`].
     pub fn of_classes(classes: usize, pool: &dyn crate::Pool, task: Task) -> crate::Result<Self> {
-        let width = match pool.rows() {
-            0 => 4,
-            _ => pool.chunk(0, 1)?.values.width(),
-        };
         Ok(Self {
             rows: pool.rows(),
             dim: pool.dim(),
             classes,
-            width,
+            width: pool.width()?,
             task,
         })
     }

@@ -1,6 +1,10 @@
 //! Embeddings as engines read them: in chunks of consecutive rows.
 
+use std::any::Any;
+use std::borrow::Cow;
+
 use half::f16;
+use rayon::prelude::*;
 
 use crate::{Error, Result};
 
@@ -43,6 +47,18 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// The values, widened exactly.
+    pub fn embedding(self) -> Cow<'a, [f32]> {
+        match self {
+            Values::F32(values) => Cow::Borrowed(values),
+            Values::F16(values) => {
+                let mut wide = vec![0.0; values.len()];
+                self.widen(&mut wide);
+                Cow::Owned(wide)
+            }
+        }
+    }
+
     /// Writes the values, widened exactly, to `out`, which has the same length.
     pub fn widen(&self, out: &mut [f32]) {
         match self {
@@ -79,12 +95,50 @@ pub trait Pool: Sync {
     /// [`Error::Read`] where the storage fails.
     fn chunk(&self, start: usize, max_rows: usize) -> Result<Chunk<'_>>;
 
+    /// Bytes of a stored number: 4 or 2.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the storage fails.
+    fn width(&self) -> Result<usize> {
+        match self.rows() {
+            0 => Ok(4),
+            _ => Ok(self.chunk(0, 1)?.values.width()),
+        }
+    }
+
+    /// The embeddings of single rows, each widened exactly, in the order of `rows`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the storage fails.
+    fn embeddings(&self, rows: &[usize]) -> Result<Vec<Cow<'_, [f32]>>> {
+        let one = |row: &usize| {
+            let Chunk { values, .. } = self.chunk(*row, 1)?;
+            Ok(values.embedding())
+        };
+        match rows.len() {
+            // Waking other threads takes longer than so few.
+            0..=FEW => rows.iter().map(one).collect(),
+            _ => rows.par_iter().with_min_len(FEW).map(one).collect(),
+        }
+    }
+
+    /// What holds the rows, for an engine that can read it where it is, and this pool's row that is its first.
+    fn storage(&self) -> Option<(&dyn Any, usize)> {
+        None
+    }
+
     /// Says that the rows from `start` on will be read soon, so that the storage may fetch them
     /// meanwhile. Rows beyond the end are none.
     fn prefetch(&self, start: usize, rows: usize) {
         let _ = (start, rows);
     }
 }
+
+/// Rows that [`Pool::embeddings`] is asked for at a time: from a device they come in one go.
+pub(crate) const FETCHED: usize = 4096;
+
+/// Rows that one thread fetches.
+const FEW: usize = 64;
 
 /// Embeddings that lie in memory.
 #[derive(Debug, Clone)]

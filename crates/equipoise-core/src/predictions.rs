@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::exact_sums::{ExactSums, TOGETHER};
-use crate::settle::pool_embedding;
+use crate::pool::FETCHED;
 use crate::{Error, Head, Pool, Result};
 
 /// The class that `head` predicts for each of `rows`, from float64 logits; ties to the lowest class.
@@ -18,16 +18,14 @@ pub fn predictions(pool: &dyn Pool, head: &Head, rows: &[usize]) -> Result<Vec<u
         });
     }
     let sums = ExactSums::new(head);
-    let of_some = |rows: &[usize]| -> Result<Vec<u32>> {
-        let embeddings = rows.iter().map(|row| pool_embedding(pool, *row));
-        let embeddings = embeddings.collect::<Result<Vec<_>>>()?;
-        let exact = sums.exact_rows(embeddings.iter().map(|x| &x[..]));
-        Ok(exact.iter().map(|row| row.predicted as u32).collect())
-    };
-    let found = rows.par_chunks(TOGETHER).map(of_some);
-    Ok(found
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
+    let mut found = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(FETCHED) {
+        let embeddings = pool.embeddings(rows)?;
+        let pieces = embeddings.par_chunks(TOGETHER).flat_map_iter(|rows| {
+            let exact = sums.exact_rows(rows.iter().map(|x| &x[..]));
+            exact.into_iter().map(|row| row.predicted as u32)
+        });
+        found.par_extend(pieces);
+    }
+    Ok(found)
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::definition::RowScore;
-use crate::engine::{Answer, GradientCentres, Question, Scorer, Task};
+use crate::engine::{Answer, CustomScore, GradientCentres, Question, Scorer, Task};
 use crate::exact::Exact;
 use crate::lists::{Entry, List};
 use crate::strategies::{Request, Selection};
@@ -114,13 +114,7 @@ impl<'a> Scan<'a> {
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<Vec<Best>> {
         let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
-        let exponentials = score != RowScore::Mase;
-        self.blocks(available, |exact, scorer, answer| {
-            if let Some(answer) = answer {
-                exact.add_statistics(score, scorer, answer, &mut lists, &group)?;
-            }
-            Ok(Asked::RowStatistics { exponentials })
-        })?;
+        self.add_rows(score, available, &mut lists, group)?;
         let entries: Vec<Entry> = lists
             .iter()
             .flat_map(|list| &list.entries)
@@ -136,25 +130,63 @@ impl<'a> Scan<'a> {
         Ok(best.collect())
     }
 
+    /// Adds the rows of `available`, each to the list of its group. They come after those that are there.
+    pub(crate) fn add_rows(
+        &mut self,
+        score: RowScore,
+        available: &RowSet,
+        lists: &mut [List],
+        group: impl Fn(usize) -> usize + Sync,
+    ) -> Result<()> {
+        let exponentials = score != RowScore::Mase;
+        self.blocks(available, |exact, scorer, answer| {
+            if let Some(answer) = answer {
+                exact.add_statistics(score, scorer, answer, lists, &group)?;
+            }
+            Ok(Asked::RowStatistics { exponentials })
+        })
+    }
+
+    /// Adds the rows of `available`, each to the list of its group, by a score of somebody's own.
+    pub(crate) fn add_keys(
+        &mut self,
+        score: &dyn CustomScore,
+        available: &RowSet,
+        lists: &mut [List],
+        group: impl Fn(usize) -> usize + Sync,
+    ) -> Result<()> {
+        self.blocks(available, |exact, _, answer| {
+            if let Some(answer) = answer {
+                exact.add_keys(score, answer, lists, &group)?;
+            }
+            Ok(Asked::RowKeys { score })
+        })
+    }
+
     /// Per class, a list of the `keep[class]` rows of `available` with the smallest BASE scores.
     pub(crate) fn class_lists(&mut self, available: &RowSet, keep: &[usize]) -> Result<Vec<List>> {
         let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
+        self.add_to_classes(available, &mut lists)?;
+        Ok(lists)
+    }
+
+    /// Adds the rows of `available` to the classes' lists. They come after those that are there.
+    pub(crate) fn add_to_classes(&mut self, available: &RowSet, lists: &mut [List]) -> Result<()> {
         self.blocks(available, |exact, _, answer| {
             if let Some(answer) = answer {
-                exact.add_candidates(answer, &mut lists)?;
+                exact.add_candidates(answer, lists)?;
             }
             let thresholds = lists.iter().map(List::threshold).collect();
             Ok(Asked::ClassCandidates { thresholds })
-        })?;
-        Ok(lists)
+        })
     }
 
     /// Scores the available rows in ascending blocks, leaving out long stretches without any. `visit`
     /// is shown each block's answer and says what to ask of the next block.
-    fn blocks(
+    fn blocks<'q>(
         &mut self,
         available: &RowSet,
-        mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked>,
+        mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked<'q>>,
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
         let mut blocks = Blocks {
@@ -198,7 +230,7 @@ impl<'a> Scan<'a> {
         &mut self,
         blocks: &mut Blocks,
         available: &RowSet,
-        asked: &Asked,
+        asked: &Asked<'_>,
         answer: &mut Answer,
     ) -> Result<bool> {
         let pool = self.exact.request.pool;
@@ -300,16 +332,18 @@ enum Work<'a> {
 }
 
 /// What to ask of the next block.
-enum Asked {
+enum Asked<'q> {
+    RowKeys { score: &'q dyn CustomScore },
     RowStatistics { exponentials: bool },
     ClassCandidates { thresholds: Vec<f32> },
     Nearest,
     NearestGradient,
 }
 
-impl Asked {
+impl Asked<'_> {
     fn question(&self) -> Question<'_> {
         match self {
+            Asked::RowKeys { score } => Question::RowKeys { score: *score },
             Asked::RowStatistics { exponentials } => Question::RowStatistics {
                 exponentials: *exponentials,
             },

@@ -9,7 +9,7 @@ use crate::definition::{self, RowScore};
 use crate::engine::{NO_CLASS, PAIR};
 use crate::exact_sums::{ExactRow, ExactSums, ROWS};
 use crate::lists::Entry;
-use crate::{Chunk, Head, Pick, Pool, Result, Values};
+use crate::{Head, Pick, Pool, Result};
 
 /// Makes exact scores for one head.
 pub(crate) struct Settler<'a> {
@@ -224,7 +224,7 @@ fn boundary(class: usize, entry: &Entry) -> Option<(usize, usize)> {
 }
 
 /// What a settled entry says of its row.
-fn pick(entry: &Entry, score: f64) -> Pick {
+pub(crate) fn pick(entry: &Entry, score: f64) -> Pick {
     Pick {
         score: Some(score),
         predicted: Some(entry.predicted),
@@ -238,22 +238,9 @@ pub(crate) fn runner_up_of(distances: &[f64], p: usize) -> u32 {
     definition::runner_up(distances, p).map_or(NO_CLASS, |class| class as u32)
 }
 
-/// One embedding of a chunk, widened exactly; `row` counts within the chunk.
-pub(crate) fn embedding(values: Values<'_>, dim: usize, row: usize) -> Cow<'_, [f32]> {
-    match values.slice(row * dim..(row + 1) * dim) {
-        Values::F32(x) => Cow::Borrowed(x),
-        half => {
-            let mut wide = vec![0.0; dim];
-            half.widen(&mut wide);
-            Cow::Owned(wide)
-        }
-    }
-}
-
 /// One embedding of the pool, widened exactly.
 pub(crate) fn pool_embedding(pool: &dyn Pool, row: usize) -> Result<Cow<'_, [f32]>> {
-    let Chunk { values, .. } = pool.chunk(row, 1)?;
-    Ok(embedding(values, pool.dim(), 0))
+    Ok(pool.chunk(row, 1)?.values.embedding())
 }
 
 #[cfg(test)]

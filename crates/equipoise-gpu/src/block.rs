@@ -6,7 +6,7 @@ use wgpu::{Buffer, CommandEncoder};
 
 use crate::device::Growing;
 use crate::kernels::{Storage, Values};
-use crate::resident::Part;
+use crate::parts::Part;
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
@@ -92,9 +92,9 @@ pub(crate) fn place(
     };
     match block.from {
         From::Device { part, first } => {
-            let offset = first as u64 * dim as u64 * part.storage.bytes();
+            let offset = part.offset + first as u64 * dim as u64 * part.storage.bytes();
             let values = placed(part.storage, &part.values, offset);
-            Ok((values, part.norms.clone(), first as u32))
+            Ok((values, part.norms(engine, dim)?.clone(), first as u32))
         }
         From::Host(values) => {
             let (bytes, storage) = bytes_of_values(values);

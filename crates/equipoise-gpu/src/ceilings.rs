@@ -48,10 +48,7 @@ impl Ceilings {
     /// # Errors
     /// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
     pub fn measure(gpu: &Gpu, budget: Duration) -> Result<Self, GpuError> {
-        let context = Context {
-            device: gpu.device.clone(),
-            queue: gpu.queue.clone(),
-        };
+        let context = Context::new(gpu.device.clone(), gpu.queue.clone());
         let facts = Facts::of(&gpu.adapter, &gpu.device);
         let limits = gpu.device.limits();
         let most = match facts.software {

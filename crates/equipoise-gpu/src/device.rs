@@ -1,20 +1,71 @@
 //! Buffers and submissions on one device, with its failures turned into errors.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use wgpu::{Buffer, BufferUsages, CommandEncoder, ErrorFilter, SubmissionIndex};
 
 use crate::GpuError;
+
+/// How long memory may take to be mapped when nothing is in flight that uses it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait before looking at the device once more.
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// A device and its queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
+    counts: Arc<Counts>,
+}
+
+/// Bytes that went between host and device.
+#[derive(Debug, Default)]
+struct Counts {
+    to_device: AtomicU64,
+    to_host: AtomicU64,
+}
+
+/// Bytes that an engine moved between the host's memory and the device's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfers {
+    /// From the host to the device.
+    pub to_device: u64,
+    /// From the device to the host.
+    pub to_host: u64,
 }
 
 impl Context {
+    pub(crate) fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self {
+            device,
+            queue,
+            counts: Arc::default(),
+        }
+    }
+
+    /// Whether this and `other` are clones of one context. Devices of two instances may compare equal in wgpu.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.counts, &other.counts)
+    }
+
+    /// What this context and its clones moved so far.
+    pub(crate) fn transfers(&self) -> Transfers {
+        Transfers {
+            to_device: self.counts.to_device.load(Ordering::Relaxed),
+            to_host: self.counts.to_host.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts bytes that are sent to the device.
+    pub(crate) fn count_sent(&self, bytes: u64) {
+        self.counts.to_device.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Runs `work`, and returns the errors that wgpu reports meanwhile on this thread, which
     /// would otherwise panic.
     pub(crate) fn guarded<T>(
@@ -47,6 +98,7 @@ impl Context {
 
     /// Writes `bytes` to the beginning of `buffer`; a last part of a word is filled with zeros.
     pub(crate) fn write(&self, buffer: &Buffer, bytes: &[u8]) {
+        self.count_sent(bytes.len() as u64);
         let (words, rest) = bytes.split_at(bytes.len() & !3);
         if !words.is_empty() {
             self.queue.write_buffer(buffer, 0, words);
@@ -91,6 +143,9 @@ impl Context {
     /// Asks for the first `bytes` of `buffer`, which the host reads: [`Mapping::finish`] waits for
     /// everything submitted before.
     pub(crate) fn map(&self, buffer: &Buffer, bytes: u64, mode: wgpu::MapMode) -> Mapping {
+        if mode == wgpu::MapMode::Read {
+            self.counts.to_host.fetch_add(bytes, Ordering::Relaxed);
+        }
         let (sender, receiver) = mpsc::channel();
         buffer.map_async(mode, ..bytes.max(4), move |result| {
             // The receiver is gone only if nobody waits any more.
@@ -122,13 +177,20 @@ impl Context {
 
     /// Waits for one submission, or for everything submitted.
     pub(crate) fn wait(&self, submission: Option<SubmissionIndex>) -> Result<(), GpuError> {
+        self.poll(wgpu::PollType::Wait {
+            submission_index: submission,
+            timeout: None,
+        })
+    }
+
+    /// Has the device say what is done, without waiting for anything.
+    pub(crate) fn look(&self) -> Result<(), GpuError> {
+        self.poll(wgpu::PollType::Poll)
+    }
+
+    fn poll(&self, what: wgpu::PollType) -> Result<(), GpuError> {
         // wgpu panics here where the device is lost; a lost device is an error of ours.
-        let poll = || {
-            self.device.poll(wgpu::PollType::Wait {
-                submission_index: submission,
-                timeout: None,
-            })
-        };
+        let poll = || self.device.poll(what);
         let lost = |_| GpuError::Failed {
             message: "the device is lost".into(),
         };
@@ -146,11 +208,6 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Whether the buffer is mapped by now.
-    pub(crate) fn try_finish(self) -> bool {
-        self.receiver.try_recv().is_ok_and(|result| result.is_ok())
-    }
-
     /// Waits for `submission`, after which the buffer is mapped.
     pub(crate) fn finish(
         self,
@@ -158,10 +215,21 @@ impl Mapping {
         submission: Option<SubmissionIndex>,
     ) -> Result<(), GpuError> {
         context.wait(submission)?;
-        match self.try_finish() {
-            true => Ok(()),
-            false => Err(unreadable()),
+        self.finish_soon(context)
+    }
+
+    /// Waits until the buffer is mapped, of which nothing is in flight. Whichever thread looked at the device last
+    /// says so: another one's may be about to.
+    pub(crate) fn finish_soon(self, context: &Context) -> Result<(), GpuError> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match self.receiver.recv_timeout(GLANCE) {
+                Ok(mapped) => return mapped.map_err(|_| unreadable()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(unreadable()),
+                Err(mpsc::RecvTimeoutError::Timeout) => context.look()?,
+            }
         }
+        Err(unreadable())
     }
 }
 

@@ -2,18 +2,20 @@
 
 use equipoise_core::engine::{GradientCentres, Task};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
-use equipoise_core::{Engine, Head, Pool, Scorer};
+use equipoise_core::{Engine, Head, Pool, Scorer, Values};
 use equipoise_shaders::{ALL, Shader};
+use half::f16;
 
 use crate::centres::Centres;
-use crate::device::Context;
+use crate::device::{Context, Transfers};
+use crate::device_pool::DevicePool;
 use crate::facts::Facts;
 use crate::head::HeadBuffers;
 use crate::kernel_times::TimedBlock;
 use crate::kernels::Kernels;
 use crate::kernels::logits::{LogitBound, LogitsChoice, Path, Request, Storage};
+use crate::parts::OnDevice;
 use crate::plan::{Plan, Sizes};
-use crate::resident::Part;
 use crate::row_variants::RowsChoice;
 use crate::scorer::GpuScorer;
 use crate::{Gpu, GpuError};
@@ -123,7 +125,7 @@ impl GpuEngine {
             .filter(|shader| shader.features.is_empty())
             .try_for_each(|shader| check_limits(&name, &device.limits(), shader))?;
         let facts = Facts::of(&adapter, &device);
-        let context = Context { device, queue };
+        let context = Context::new(device, queue);
         Ok(Self {
             kernels: Kernels::new(&context, facts, choices)?,
             name,
@@ -185,7 +187,7 @@ impl GpuEngine {
         head: &Head,
         pool: &'a dyn Pool,
         (task, centres): (Task, Option<&GradientCentres>),
-        resident: Option<&'a [Part]>,
+        on_device: Option<OnDevice<'a>>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
         let shape = ScanShape::of(head, pool, task)?;
         let storage = match shape.width {
@@ -199,18 +201,35 @@ impl GpuEngine {
             Ok((plan, path, buffers, centres.transpose()?))
         });
         let (plan, path, buffers, centres) = made.map_err(|error| error.on(&self.name))?;
+        if let Some(parts) = &on_device {
+            let ready = parts.prepare(self, head.dim());
+            ready.map_err(|error| error.on(&self.name))?;
+        }
         let rows = self.kernels.rows.fastest(head.classes(), |variants| {
             if task != Task::Boundaries {
                 // What is known of the others is as good.
                 return None;
             }
             // Without measurements the scan goes on, and a device that fails will say so.
-            let values = pool.chunk(0, plan.max_rows.min(MEASURED_ROWS)).ok()?.values;
+            let count = plan.max_rows.min(MEASURED_ROWS) * head.dim();
+            // How long it takes does not depend on the numbers.
+            let numbers = (0..count).map(|i| (i % 251) as f32 / 64.0 - 2.0);
+            let (wide, narrow): (Vec<f32>, Vec<f16>);
+            let values = match storage {
+                Storage::F32 => {
+                    wide = numbers.collect();
+                    Values::F32(&wide)
+                }
+                Storage::F16 => {
+                    narrow = numbers.map(f16::from_f32).collect();
+                    Values::F16(&narrow)
+                }
+            };
             let timed = TimedBlock::new(self, head, values, &plan, (&path, &buffers)).ok()?;
             let seconds = variants.iter().map(|kernels| timed.seconds(kernels));
             seconds.collect::<Result<_, _>>().ok()
         });
-        let mut scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, resident);
+        let mut scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, on_device);
         scorer.centres = centres;
         Ok(Box::new(scorer))
     }
@@ -221,13 +240,33 @@ impl GpuEngine {
         head: &Head,
         centres: &GradientCentres,
         pool: &'a dyn Pool,
-        resident: Option<&'a [Part]>,
+        on_device: Option<OnDevice<'a>>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
         centres.check(head)?;
         let task = Task::NearestGradient {
             centres: centres.bias.len(),
         };
-        self.new_scorer(head, pool, (task, Some(centres)), resident)
+        self.new_scorer(head, pool, (task, Some(centres)), on_device)
+    }
+
+    /// The parts of `pool`, if it is a [`DevicePool`] of this device, or rests on one.
+    fn on_device<'a>(&self, pool: &'a dyn Pool) -> Option<OnDevice<'a>> {
+        let (storage, first) = pool.storage()?;
+        let parts = storage
+            .downcast_ref::<DevicePool>()?
+            .parts_on(&self.context)?;
+        Some(OnDevice::new(parts, first))
+    }
+
+    /// Bytes that this engine moved between host and device so far.
+    pub fn transfers(&self) -> Transfers {
+        self.context.transfers()
+    }
+
+    /// Offsets of bindings are multiples of it, a power of two.
+    pub(crate) fn least_offset(&self) -> u64 {
+        let limits = self.context.device.limits();
+        limits.min_storage_buffer_offset_alignment.into()
     }
 
     /// How logits of embeddings in `storage` are computed.
@@ -266,7 +305,7 @@ impl Engine for GpuEngine {
         pool: &'a dyn Pool,
         task: Task,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        self.new_scorer(head, pool, (task, None), None)
+        self.new_scorer(head, pool, (task, None), self.on_device(pool))
     }
 
     fn gradient_scorer<'a>(
@@ -275,6 +314,6 @@ impl Engine for GpuEngine {
         centres: &GradientCentres,
         pool: &'a dyn Pool,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
-        self.new_gradient_scorer(head, centres, pool, None)
+        self.new_gradient_scorer(head, centres, pool, self.on_device(pool))
     }
 }

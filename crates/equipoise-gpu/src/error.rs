@@ -63,6 +63,20 @@ pub enum GpuError {
         /// What is in the way.
         reason: String,
     },
+    /// WGSL that is not valid in its place.
+    #[error("the WGSL of {of}: {message}")]
+    Wgsl {
+        /// Whose it is.
+        of: String,
+        /// Where and what.
+        message: String,
+    },
+    /// Rows in a buffer that cannot be a pool's.
+    #[error("the embeddings cannot be read where they are: {reason}")]
+    Rows {
+        /// What is in the way.
+        reason: String,
+    },
     /// A memory budget that not even blocks of one row fit.
     #[error("{budget} bytes of device memory are too few: it takes at least {needed}")]
     MemoryBudget {

@@ -90,6 +90,7 @@ fn scale_slice(
         let offset = (line * (first - classes.start)) as u64;
         let bytes = bytemuck::cast_slice(&piece);
         context.queue.write_buffer(&scales, offset, bytes);
+        context.count_sent(bytes.len() as u64);
         // Sends the piece, so that they do not all wait in host memory.
         context.queue.submit([]);
     }

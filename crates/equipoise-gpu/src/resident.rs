@@ -1,36 +1,19 @@
 //! Pools that stay on the device.
 
+use std::sync::OnceLock;
+
 use equipoise_core::engine::{GradientCentres, Task};
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape};
 use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
-use wgpu::{Buffer, BufferUsages};
+use wgpu::BufferUsages;
 
 use crate::block::bytes_of_values;
-use crate::kernels::{Storage, Values};
+use crate::parts::{OnDevice, Part, row_alignment};
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
 /// Bytes sent at a time.
 const PIECE: usize = 64 << 20;
-
-/// Consecutive rows on the device, as many as a binding holds.
-#[derive(Debug)]
-pub(crate) struct Part {
-    /// First row of the pool.
-    pub(crate) start: usize,
-    pub(crate) rows: usize,
-    pub(crate) storage: Storage,
-    /// Rows may be bound from multiples of it on.
-    pub(crate) alignment: usize,
-    pub(crate) values: Buffer,
-    pub(crate) norms: Buffer,
-}
-
-/// The part that holds `row`.
-pub(crate) fn find(parts: &[Part], row: usize) -> &Part {
-    let after = parts.partition_point(|part| part.start <= row);
-    &parts[after.max(1) - 1]
-}
 
 /// A pool's embeddings in a device's memory, sent once, for any number of heads and strategies: an
 /// [`Engine`] for that pool. Other pools are streamed, as by the engine it was made from.
@@ -89,12 +72,7 @@ impl<'a> ResidentPool<'a> {
         let (_, storage) = bytes_of_values(pool.chunk(start, 1)?.values);
         let row = pool.dim() as u64 * storage.bytes();
         // A whole number of uploads of at least 128 rows: aligned for every device, dimension and type.
-        let least = engine
-            .context
-            .device
-            .limits()
-            .min_storage_buffer_offset_alignment;
-        let alignment = (u64::from(least) / gcd(u64::from(least), row)) as usize;
+        let alignment = row_alignment(engine.least_offset(), row);
         let whole = |rows: usize| rows / alignment.max(2) * alignment.max(2);
         let fits = whole((engine.sizes.binding / row) as usize);
         if fits == 0 {
@@ -108,17 +86,15 @@ impl<'a> ResidentPool<'a> {
         let rows = fits.min(pool.rows() - start);
         let made = engine.context.guarded(|| {
             let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+            let bytes = rows as u64 * row;
             Ok(Part {
                 start,
                 rows,
                 storage,
                 alignment,
-                values: engine
-                    .context
-                    .buffer("resident embeddings", rows as u64 * row, usage),
-                norms: engine
-                    .context
-                    .buffer("resident norms", 4 * rows as u64, usage),
+                values: engine.context.buffer("resident embeddings", bytes, usage),
+                offset: 0,
+                norms: OnceLock::new(),
             })
         });
         let part = made.map_err(|error| error.on(&engine.name))?;
@@ -129,7 +105,8 @@ impl<'a> ResidentPool<'a> {
             sent += self.fill(&part, sent, most, upload)?;
             progress(most as u64);
         }
-        self.norms(&part)?;
+        let norms = part.norms(engine, pool.dim());
+        norms.map_err(|error| error.on(&engine.name))?;
         Ok(part)
     }
 
@@ -166,35 +143,9 @@ impl<'a> ResidentPool<'a> {
     }
 
     /// The parts, if `pool` is the one that is on the device.
-    fn parts_of(&self, pool: &dyn Pool) -> Option<&[Part]> {
+    fn parts_of(&self, pool: &dyn Pool) -> Option<OnDevice<'_>> {
         let same = std::ptr::addr_eq(pool, self.pool);
-        (same && !self.parts.is_empty()).then_some(self.parts.as_slice())
-    }
-
-    fn norms(&self, part: &Part) -> equipoise_core::Result<()> {
-        let (engine, context) = (self.engine, &self.engine.context);
-        let done = context.guarded(|| {
-            let mut encoder = context.encoder("resident norms");
-            let values = Values {
-                rows: part.rows as u32,
-                dim: self.pool.dim() as u32,
-                storage: part.storage,
-                buffer: &part.values,
-                offset: 0,
-            };
-            let (kernel, groups) = (&engine.kernels.row_norms, engine.sizes.groups);
-            kernel.record(context, &mut encoder, values, groups, &part.norms);
-            let submission = context.queue.submit([encoder.finish()]);
-            context.wait(Some(submission))
-        });
-        done.map_err(|error| error.on(&engine.name))
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    match b {
-        0 => a,
-        _ => gcd(b, a % b),
+        (same && !self.parts.is_empty()).then(|| OnDevice::new(&self.parts, 0))
     }
 }
 

@@ -151,10 +151,7 @@ mod tests {
         let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
         let mut facts = Facts::of(&gpu.adapter, &gpu.device);
         facts.software = false;
-        let context = Context {
-            device: gpu.device,
-            queue: gpu.queue,
-        };
+        let context = Context::new(gpu.device, gpu.queue);
         let folder = tempfile::tempdir().expect("a folder");
         let variants = || RowVariants {
             all: vec![

@@ -32,10 +32,7 @@ struct Queries {
 impl Timer {
     /// A timer of a device.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        Self::of(&Context {
-            device: device.clone(),
-            queue: queue.clone(),
-        })
+        Self::of(&Context::new(device.clone(), queue.clone()))
     }
 
     pub(crate) fn of(context: &Context) -> Self {

@@ -52,6 +52,7 @@ impl Upload {
         offset: u64,
     ) -> Result<(), GpuError> {
         let size = (bytes.len() as u64).next_multiple_of(4);
+        context.count_sent(size);
         let buffer = self.mapped(context, size)?;
         let mut view = buffer
             .slice(..size)
@@ -86,11 +87,9 @@ impl Upload {
         if let Some(buffer) = &self.buffer {
             let mapping = context.map(buffer, size, MapMode::Write);
             // Nothing in flight uses it: a look at the device is enough, and does not stall it.
-            let _ = context.device.poll(wgpu::PollType::Poll);
-            return match mapping.try_finish() {
-                true => Ok(buffer.clone()),
-                false => Err(unreadable()),
-            };
+            context.look()?;
+            mapping.finish_soon(context)?;
+            return Ok(buffer.clone());
         }
         let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("upload"),

@@ -26,20 +26,28 @@ struct Parts {
 }
 
 impl Parts {
-    /// 2 to 5 parts of uneven lengths, some of them empty, and odd depths, by the digits of `seed`.
+    /// [`uneven_parts`], and odd depths.
     fn uneven(rows: usize, seed: u64) -> Self {
-        let digit = |place: u32| (seed / 7u64.pow(place) % 7) as usize;
-        let mut cuts: Vec<usize> = (0..1 + digit(0) % 4)
-            .map(|cut| rows * digit(1 + cut as u32) / 6)
-            .collect();
-        cuts.push(rows);
-        cuts.sort_unstable();
-        let starts = std::iter::once(0).chain(cuts.clone());
         Self {
-            rows: starts.zip(cuts).map(|(start, end)| start..end).collect(),
-            depth: [0, 1, 2, 3, 5, 17, 100][digit(6)],
+            rows: uneven_parts(rows, seed),
+            depth: [0, 1, 2, 3, 5, 17, 100][digit(seed, 6)],
         }
     }
+}
+
+fn digit(seed: u64, place: u32) -> usize {
+    (seed / 7u64.pow(place) % 7) as usize
+}
+
+/// 2 to 5 parts of uneven lengths, some of them empty, by the digits of `seed`.
+pub(crate) fn uneven_parts(rows: usize, seed: u64) -> Vec<Range<usize>> {
+    let mut cuts: Vec<usize> = (0..1 + digit(seed, 0) % 4)
+        .map(|cut| rows * digit(seed, 1 + cut as u32) / 6)
+        .collect();
+    cuts.push(rows);
+    cuts.sort_unstable();
+    let starts = std::iter::once(0).chain(cuts.clone());
+    starts.zip(cuts).map(|(start, end)| start..end).collect()
 }
 
 /// The merged picks, and how often shards had to be scanned again.

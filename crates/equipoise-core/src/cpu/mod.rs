@@ -1,6 +1,6 @@
 //! The CPU engine: every kernel's twin, on all cores.
 //!
-//! One file a kernel, named as its shader: [`logits`], `row_norms`, `row_statistics`, `class_candidates`,
+//! One file a kernel, named as its shader: [`logits`], `row_norms`, `row_statistics`, `class_candidates`, `row_keys`,
 //! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`. A block is cut into parts; a thread makes a part's logits and goes over
 //! them at once, while they are in its cache.
 
@@ -12,6 +12,7 @@ mod nearest;
 mod nearest_gradient;
 mod plan;
 mod row;
+mod row_keys;
 mod row_norms;
 mod row_statistics;
 mod scorer;

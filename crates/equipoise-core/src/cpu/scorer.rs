@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use super::centres::{Centres, Rows};
 use super::plan::CpuPlan;
 use super::row::{NO_LOGIT, Row, add_bias, is_plausible};
-use super::{class_candidates, logits, nearest, row_norms, row_statistics};
+use super::{class_candidates, logits, nearest, row_keys, row_norms, row_statistics};
 use crate::engine::{
-    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Engine, GradientCentres, NO_BOUNDARY,
-    NONFINITE, Nearest, NearestGradient, Precision, Question, RowStatistics, Scorer, Task,
-    Tolerance, UNAVAILABLE, UNDECIDABLE,
+    ACCEPT_NONE, Answer, BoundaryScales, Candidate, CustomScore, Engine, GradientCentres,
+    NO_BOUNDARY, NONFINITE, Nearest, NearestGradient, Precision, Question, RowKey, RowStatistics,
+    Scorer, Task, Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::vectorised::vectorised;
@@ -190,6 +190,7 @@ enum Output<'a> {
     /// With exponentials or without.
     Statistics(&'a mut [RowStatistics], bool),
     Candidates(&'a mut Vec<Candidate>),
+    Keys(&'a mut [RowKey], &'a dyn CustomScore),
     Nearest(&'a mut [Nearest]),
     NearestGradient(&'a mut [NearestGradient]),
 }
@@ -299,6 +300,19 @@ impl CpuScorer<'_> {
                             *out = nearest::run(row(index).z, tops[index], tolerances[index]);
                         }
                         false => out.tolerance = tolerances[index],
+                    }
+                }
+            }
+            Output::Keys(keys, score) => {
+                let (classes, mut wide) = (self.head.classes(), Vec::new());
+                for (index, out) in keys.iter_mut().enumerate() {
+                    let tolerance = tolerances[index];
+                    match is_scored(tolerance) {
+                        true => {
+                            let z = &row(index).z[..classes];
+                            *out = row_keys::run(score, z, tolerance, &mut wide);
+                        }
+                        false => out.tolerance = tolerance,
                     }
                 }
             }
@@ -462,6 +476,13 @@ impl Scorer for CpuScorer<'_> {
                 answer.statistics.resize(rows, none);
                 let outs = answer.statistics.par_chunks_mut(part_rows).enumerate();
                 outs.map(|(index, out)| part(index, Output::Statistics(out, exponentials)))
+                    .collect()
+            }
+            Question::RowKeys { score } => {
+                let none = bytemuck::Zeroable::zeroed();
+                answer.keys.resize(rows, none);
+                let outs = answer.keys.par_chunks_mut(part_rows).enumerate();
+                outs.map(|(index, out)| part(index, Output::Keys(out, score)))
                     .collect()
             }
             Question::Nearest => {

@@ -1,13 +1,10 @@
 //! Balanced Selection (BASE): each class takes the rows nearest to its boundaries.
 
-use rayon::prelude::*;
-
 use super::constrained;
 use super::serve::{Serving, Source, depths, serve};
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
-use crate::exact::Exact;
 use crate::exact_sums::ExactSums;
 use crate::lists::{Entry, First, List};
 use crate::pick::number;
@@ -69,12 +66,11 @@ impl Strategy for Base {
         for class in taken.chunk_by_mut(|(a, _), (b, _)| a == b) {
             class.sort_unstable_by(|(_, a), (_, b)| a.order(b));
         }
-        let exact = &scan.exact;
-        let mut picks = taken
-            .par_iter()
-            .with_min_len(64)
-            .map(|(class, entry)| describe(exact, *class, entry))
-            .collect::<Result<Vec<_>>>()?;
+        let taken = scan.exact.described(taken)?;
+        let mut picks: Vec<Pick> = taken
+            .iter()
+            .map(|(class, entry)| pick(*class, entry))
+            .collect();
         let selection = scan.exact.selection;
         number(
             &mut picks,
@@ -222,14 +218,13 @@ pub(super) fn fitting(mut depths: Vec<usize>, rows: usize) -> Vec<usize> {
     depths
 }
 
-/// The pick that a settled entry of `class` is.
-pub(super) fn describe(exact: &Exact<'_>, class: usize, entry: &Entry) -> Result<Pick> {
-    let entry = exact.describe(class, entry)?;
-    Ok(Pick {
+/// The pick that a settled and described entry of `class` is.
+pub(crate) fn pick(class: usize, entry: &Entry) -> Pick {
+    Pick {
         class: Some(class as u32),
         score: Some(entry.lower),
         predicted: Some(entry.predicted),
         runner_up: (entry.runner_up != NO_CLASS).then_some(entry.runner_up),
         ..Pick::of_row(entry.row)
-    })
+    }
 }

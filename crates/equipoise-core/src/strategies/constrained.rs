@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::base::{Scanned, describe};
+use super::base::{Scanned, pick};
 use super::serve::Serving;
 use super::{Request, Selection};
 use crate::centres::Centres;
 use crate::constraints::{Constraints, Shortfall};
 use crate::lists::Entry;
 use crate::scan::Scan;
-use crate::{Engine, Head, Result};
+use crate::{Engine, Head, Pick, Result};
 
 /// Rows that a class asks for at a time, beyond those that it misses.
 const AHEAD: usize = 16;
@@ -48,13 +48,15 @@ pub(super) fn select(engine: &dyn Engine, request: &Request<'_>, head: &Head) ->
         allowed,
         ..
     } = walk;
-    let exact = &scan.exact;
-    let described = picks.iter().map(|(class, entry, rank, beat)| {
-        let mut pick = describe(exact, *class, entry)?;
-        (pick.class_rank, pick.beat) = (Some(*rank), Some(*beat));
-        Ok(pick)
-    });
-    let picks = described.collect::<Result<Vec<_>>>()?;
+    let entries = picks.iter().map(|(class, entry, ..)| (*class, *entry));
+    let described = scan.exact.described(entries.collect())?;
+    let places = picks.iter().map(|(.., rank, beat)| (*rank, *beat));
+    let with_place = |((class, entry), (rank, beat)): ((usize, Entry), _)| Pick {
+        class_rank: Some(rank),
+        beat: Some(beat),
+        ..pick(class, &entry)
+    };
+    let picks = described.into_iter().zip(places).map(with_place).collect();
     let mut selection = scan.exact.selection;
     selection.settled += allowed.settled();
     Ok(Selection {

@@ -17,6 +17,7 @@ pub use badge::Badge;
 pub use balanced_random::BalancedRandom;
 pub use balancing::{Balancing, BalancingOptions, Majority, PickLabels};
 pub use base::Base;
+pub(crate) use base::pick as class_pick;
 pub use coreset::{Coreset, KCenter};
 pub use margin_clustering::{MOST_CLUSTERED, MarginClustering};
 pub use partitioned::{PARTITIONED_BADGE, PARTITIONED_CORESET, Partition, Partitioned, partitions};
@@ -175,6 +176,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The rows picked, in pick order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.picks.iter().map(|pick| pick.row)
+    }
+
     /// Adds what another part of the work took; not its picks.
     pub(crate) fn add_work(&mut self, part: Selection) {
         self.settled += part.settled;
@@ -198,10 +204,14 @@ pub trait Strategy: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// One line: what it picks.
-    fn summary(&self) -> &'static str;
+    fn summary(&self) -> &'static str {
+        ""
+    }
 
     /// Where it was published.
-    fn source(&self) -> &'static str;
+    fn source(&self) -> &'static str {
+        ""
+    }
 
     /// Whether it uses the head.
     fn needs_head(&self) -> bool;
@@ -248,6 +258,48 @@ pub trait Strategy: Send + Sync {
     /// # Errors
     /// Those of [`Request::head_for`] and [`Request::effective_budget`], of the pool and of the engine.
     fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection>;
+}
+
+impl<S: Strategy + ?Sized> Strategy for &S {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn summary(&self) -> &'static str {
+        (**self).summary()
+    }
+
+    fn source(&self) -> &'static str {
+        (**self).source()
+    }
+
+    fn needs_head(&self) -> bool {
+        (**self).needs_head()
+    }
+
+    fn heeds_constraints(&self) -> bool {
+        (**self).heeds_constraints()
+    }
+
+    fn is_oracle(&self) -> bool {
+        (**self).is_oracle()
+    }
+
+    fn memory(&self, request: &Request<'_>) -> Result<u64> {
+        (**self).memory(request)
+    }
+
+    fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {
+        (**self).scan_shape(request)
+    }
+
+    fn ranking(&self) -> Option<Ranking> {
+        (**self).ranking()
+    }
+
+    fn select(&self, engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
+        (**self).select(engine, request)
+    }
 }
 
 /// Every strategy, in the order they are listed.

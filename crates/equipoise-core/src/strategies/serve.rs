@@ -2,7 +2,7 @@
 
 use crate::constraints::Shortfall;
 use crate::quota::{ClassOrder, class_counts, uniform};
-use crate::{Error, Head, Pick, Request, Result};
+use crate::{Error, Head, LabelledRow, Pick, Request, Result};
 
 /// A class keeps this many candidates for each row of its quota, and [`SPARE`] more: classes served
 /// before it may take some. Running out of them costs another scan, never a wrong pick.
@@ -30,20 +30,31 @@ pub struct Serving {
 impl Serving {
     /// Of BASE: what `request` says of quotas and order.
     pub(crate) fn of_classes(request: &Request<'_>, head: &Head) -> Result<Self> {
-        let (budget, classes) = (request.effective_budget()?, head.classes());
-        let quotas = match request.quotas {
+        let budget = request.effective_budget()?;
+        let order = (request.class_order, request.labelled);
+        Self::of_quotas(budget, request.quotas, order, head.classes())
+    }
+
+    /// Of classes with such quotas, or uniform ones, in an order that may depend on the labelled rows.
+    pub(crate) fn of_quotas(
+        budget: usize,
+        quotas: Option<&[usize]>,
+        (order, labelled): (ClassOrder, &[LabelledRow]),
+        classes: usize,
+    ) -> Result<Self> {
+        let quotas = match quotas {
             Some(quotas) if quotas.len() == classes => quotas.to_vec(),
             Some(quotas) => {
-                let (given, expected) = (quotas.len(), classes);
+                let given = quotas.len();
                 return Err(Error::Quotas(format!(
-                    "{given} given, the head has {expected} classes"
+                    "{given} given, the head has {classes} classes"
                 )));
             }
             None => uniform(budget, classes),
         };
-        let order = match request.class_order {
+        let order = match order {
             ClassOrder::Id => (0..classes).collect(),
-            order => order.order(&class_counts(request.labelled, classes)?),
+            order => order.order(&class_counts(labelled, classes)?),
         };
         Ok(Self {
             quotas,

@@ -8,9 +8,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::base::{describe, fitting};
+use super::base::{fitting, pick};
 use super::serve::{Serving, Source, serve};
 use super::{Request, Selection};
 use crate::definition::RowScore;
@@ -72,7 +70,7 @@ impl Listed {
         keys.then(self.row.cmp(&other.row))
     }
 
-    fn of(key: f64, pick: &Pick) -> Self {
+    pub(crate) fn of(key: f64, pick: &Pick) -> Self {
         Self {
             row: pick.row,
             key,
@@ -82,7 +80,8 @@ impl Listed {
         }
     }
 
-    fn pick(&self, class: Option<u32>) -> Pick {
+    /// The pick that the row is, for `class` if it is of a class's list.
+    pub fn pick(&self, class: Option<u32>) -> Pick {
         Pick {
             class,
             score: Some(self.score),
@@ -150,14 +149,14 @@ pub fn scan_shard(
             let found = scan.class_lists(&available, &keep)?;
             for (class, mut list) in found.into_iter().enumerate() {
                 scan.exact.settle_list(class, &mut list)?;
-                let listed = |entry: &Entry| {
-                    let pick = describe(&scan.exact, class, entry)?;
-                    Ok(Listed::of(entry.lower, &pick))
-                };
-                let entries = list.entries.par_iter().with_min_len(64).map(listed);
+                let complete = !list.is_full() || keep[class] >= rows;
+                let entries = list.entries.into_iter().map(|entry| (class, entry));
+                let entries = scan.exact.described(entries.collect())?;
+                let listed =
+                    |(_, entry): &(usize, Entry)| Listed::of(entry.lower, &pick(class, entry));
                 lists.push(ShardList {
-                    entries: entries.collect::<Result<_>>()?,
-                    complete: !list.is_full() || keep[class] >= rows,
+                    entries: entries.iter().map(listed).collect(),
+                    complete,
                 });
             }
         }

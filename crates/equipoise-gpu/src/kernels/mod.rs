@@ -5,6 +5,7 @@ pub(crate) mod gradients;
 pub(crate) mod logits;
 pub(crate) mod nearest;
 pub(crate) mod nearest_gradient;
+pub(crate) mod row_keys;
 pub(crate) mod row_norms;
 pub(crate) mod row_statistics;
 
@@ -81,10 +82,26 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn new(context: &Context, shader: &Shader, checks: Checks) -> Self {
         let label = format!("{} {}", shader.kernel, shader.variant);
-        let label = label.trim_end().to_owned();
+        Self::of_source(
+            context,
+            label.trim_end(),
+            shader.source,
+            shader.entry,
+            checks,
+        )
+    }
+
+    /// The kernel of any source.
+    pub(crate) fn of_source(
+        context: &Context,
+        label: &str,
+        source: &str,
+        entry: &str,
+        checks: Checks,
+    ) -> Self {
         let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Wgsl(shader.source.into()),
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
         };
         let device = &context.device;
         let module = match checks {
@@ -101,10 +118,10 @@ impl Kernel {
         let pipeline = context
             .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(&label),
+                label: Some(label),
                 layout: None,
                 module: &module,
-                entry_point: Some(shader.entry),
+                entry_point: Some(entry),
                 // The kernels write workgroup memory before they read it.
                 compilation_options: wgpu::PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
@@ -112,7 +129,10 @@ impl Kernel {
                 },
                 cache: None,
             });
-        Self { label, pipeline }
+        Self {
+            label: label.into(),
+            pipeline,
+        }
     }
 
     /// Records one dispatch with `resources` bound from 0 on.

@@ -2,9 +2,9 @@
 
 use bytemuck::bytes_of;
 use equipoise_shaders::{NormsParameters, ROW_NORMS_F16, ROW_NORMS_F32};
-use wgpu::{Buffer, CommandEncoder};
+use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
 
-use super::{Checks, Kernel, Storage, Values, first_bytes, group_per_row};
+use super::{Checks, Kernel, Storage, Values, group_per_row};
 use crate::device::Context;
 
 #[derive(Debug)]
@@ -30,6 +30,18 @@ impl RowNorms {
         groups: u32,
         norms: &Buffer,
     ) {
+        self.record_at(context, encoder, values, groups, (norms, 0));
+    }
+
+    /// [`Self::record`], to a buffer from an offset on.
+    pub(crate) fn record_at(
+        &self,
+        context: &Context,
+        encoder: &mut CommandEncoder,
+        values: Values<'_>,
+        groups: u32,
+        (norms, offset): (&Buffer, u64),
+    ) {
         let parameters = NormsParameters {
             rows: values.rows,
             dim: values.dim,
@@ -46,7 +58,11 @@ impl RowNorms {
             &[
                 uniform.as_entire_binding(),
                 values.binding(),
-                first_bytes(norms, u64::from(values.rows) * 4),
+                BindingResource::Buffer(BufferBinding {
+                    buffer: norms,
+                    offset,
+                    size: wgpu::BufferSize::new(u64::from(values.rows) * 4),
+                }),
             ],
             group_per_row(values.rows, groups),
         );

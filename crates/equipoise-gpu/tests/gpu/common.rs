@@ -134,6 +134,7 @@ pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> A
         assert!(!answer.overflow, "the list overflowed");
         all.nonfinite.extend(&answer.nonfinite);
         all.statistics.extend(&answer.statistics);
+        all.keys.extend(&answer.keys);
         all.nearest.extend(&answer.nearest);
         candidates.extend(in_pool(&answer));
     }

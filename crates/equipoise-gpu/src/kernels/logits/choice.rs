@@ -201,10 +201,7 @@ fn variant_named(name: &str) -> Result<&'static Variant, GpuError> {
 
 /// Kernel `logits` on `gpu`, remembering nothing.
 fn forgetful(gpu: &Gpu) -> Result<Logits, GpuError> {
-    let context = Context {
-        device: gpu.device.clone(),
-        queue: gpu.queue.clone(),
-    };
+    let context = Context::new(gpu.device.clone(), gpu.queue.clone());
     let facts = Facts::of(&gpu.adapter, &gpu.device);
     Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())
 }

@@ -17,17 +17,14 @@ use crate::{DeviceChoice, Gpu};
 
 fn context() -> Context {
     let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
-    Context {
-        device: gpu.device,
-        queue: gpu.queue,
-    }
+    Context::new(gpu.device, gpu.queue)
 }
 
 fn facts() -> (Context, Facts) {
     let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
     let facts = Facts::of(&gpu.adapter, &gpu.device);
     let (device, queue) = (gpu.device, gpu.queue);
-    (Context { device, queue }, facts)
+    (Context::new(device, queue), facts)
 }
 
 /// Every variant that runs everywhere, for both storages.

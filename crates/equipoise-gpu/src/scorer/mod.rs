@@ -4,25 +4,28 @@
 //! can be sent while it is scored and the last one's answer is used. What only the device sees, the
 //! logits, is shared: its commands run in order.
 
+mod receive;
+
 use std::collections::VecDeque;
 
-use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut, pod_read_unaligned};
+use bytemuck::cast_slice;
 use equipoise_core::engine::{
-    Answer, LogitError, NONFINITE, Nearest, NearestGradient, Precision, Question, Tolerance,
+    Answer, LogitError, Nearest, NearestGradient, Precision, Question, RowKey, Tolerance,
 };
-use equipoise_core::{Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
+use equipoise_core::{Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
 use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
 use crate::block::{Block, From, Slot, bits, place};
 use crate::centres::Centres;
-use crate::device::{Growing, Mapping, unreadable};
+use crate::device::{Growing, Mapping};
 use crate::head::HeadBuffers;
 use crate::kernels::Values;
 use crate::kernels::class_candidates::{Lists, list_bytes};
 use crate::kernels::logits::{Arguments, Path};
+use crate::kernels::row_keys::RowKeys;
 use crate::kernels::row_statistics::Rows;
+use crate::parts::OnDevice;
 use crate::plan::Plan;
-use crate::resident::{Part, find};
 use crate::row_variants::RowKernels;
 use crate::{GpuEngine, GpuError};
 
@@ -47,10 +50,12 @@ pub(crate) struct GpuScorer<'a> {
     kernels: &'a RowKernels,
     head: HeadBuffers,
     /// The pool's parts on the device; without them it is streamed.
-    resident: Option<&'a [Part]>,
+    on_device: Option<OnDevice<'a>>,
     logits: Growing,
     /// Those of [`Question::NearestGradient`].
     pub(crate) centres: Option<Centres>,
+    /// Of the score last asked for.
+    keys: Option<RowKeys>,
     /// Slots of no block.
     free: Vec<Slot>,
     flying: VecDeque<Flying>,
@@ -74,6 +79,8 @@ enum Form {
     /// A record for each row.
     Statistics,
     /// A record for each row.
+    Keys,
+    /// A record for each row.
     Nearest,
     /// A record for each row.
     NearestGradient,
@@ -89,7 +96,7 @@ impl<'a> GpuScorer<'a> {
         plan: Plan,
         (path, kernels): (Path, &'a RowKernels),
         buffers: HeadBuffers,
-        resident: Option<&'a [Part]>,
+        on_device: Option<OnDevice<'a>>,
     ) -> Self {
         let bound = path.bound(head.dim());
         Self {
@@ -108,9 +115,10 @@ impl<'a> GpuScorer<'a> {
             path,
             kernels,
             head: buffers,
-            resident,
+            on_device,
             logits: Growing::storage("logits"),
             centres: None,
+            keys: None,
             free: Vec::new(),
             flying: VecDeque::new(),
         }
@@ -119,13 +127,13 @@ impl<'a> GpuScorer<'a> {
     /// The block of at most `rows` rows from `start` on.
     fn block(&self, start: usize, rows: usize) -> equipoise_core::Result<Block<'a>> {
         let rows = rows.min(self.max_rows());
-        if let Some(parts) = self.resident {
-            let part = find(parts, start);
-            let within = start - part.start;
+        if let Some(on_device) = &self.on_device {
+            let (part, part_start) = on_device.find(start);
+            let within = start - part_start;
             let first = within - within % part.alignment;
             let rows = (rows + within - first).min(part.rows - first);
             return Ok(Block {
-                start: part.start + first,
+                start: part_start + first,
                 wanted: start,
                 // Aligned rows may make it one row too long for the device: never by more than
                 // `max_rows` allows for.
@@ -146,12 +154,8 @@ impl<'a> GpuScorer<'a> {
 
     /// Most rows that a block's memory is for.
     fn most_rows(&self) -> usize {
-        let alignment = self
-            .resident
-            .into_iter()
-            .flatten()
-            .map(|part| part.alignment);
-        self.plan.max_rows.max(2 * alignment.max().unwrap_or(0))
+        let alignment = self.on_device.map_or(0, |parts| parts.alignment);
+        self.plan.max_rows.max(2 * alignment)
     }
 
     /// Records and submits a block's commands.
@@ -193,7 +197,7 @@ impl<'a> GpuScorer<'a> {
             available: &mask,
         };
         let values = values.borrow();
-        let (form, bytes) = self.ask(&mut slot, &mut encoder, (values, rows), question);
+        let (form, bytes) = self.ask(&mut slot, &mut encoder, (values, rows), question)?;
         let results = slot.results.at_least(context, bytes).clone();
         let readback = slot.readback.at_least(context, bytes).clone();
         encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
@@ -217,9 +221,9 @@ impl<'a> GpuScorer<'a> {
         encoder: &mut CommandEncoder,
         (values, rows): (Values<'_>, Rows<'_>),
         question: Question<'_>,
-    ) -> (Form, u64) {
+    ) -> Result<(Form, u64), GpuError> {
         let (context, kernels) = (&self.engine.context, self.kernels);
-        match question {
+        Ok(match question {
             // Exponentials cost a GPU next to nothing.
             Question::RowStatistics { .. } => {
                 let bytes = u64::from(rows.rows) * size_of::<RowStatistics>() as u64;
@@ -229,6 +233,17 @@ impl<'a> GpuScorer<'a> {
                     kernel.record(context, encoder, slice, rows, &results);
                 }
                 (Form::Statistics, bytes)
+            }
+            Question::RowKeys { score } => {
+                let bytes = u64::from(rows.rows) * size_of::<RowKey>() as u64;
+                let results = slot.results.at_least(context, bytes).clone();
+                if self.keys.as_ref().is_none_or(|keys| !keys.is_of(score)) {
+                    self.keys = Some(RowKeys::new(context, score)?);
+                }
+                if let Some(keys) = &self.keys {
+                    keys.record(context, encoder, rows, &results);
+                }
+                (Form::Keys, bytes)
             }
             Question::Nearest => {
                 let bytes = u64::from(rows.rows) * size_of::<Nearest>() as u64;
@@ -262,87 +277,7 @@ impl<'a> GpuScorer<'a> {
                 }
                 (Form::Candidates(most), list_bytes(most.min(PREFIX)))
             }
-        }
-    }
-
-    /// Waits for a block and reads what came of it.
-    fn receive(&self, flying: Flying, answer: &mut Answer) -> Result<Slot, GpuError> {
-        let context = &self.engine.context;
-        let Flying {
-            mut slot,
-            start,
-            rows,
-            form,
-            readback,
-            bytes,
-            mapping,
-            submission,
-        } = flying;
-        mapping.finish(context, Some(submission))?;
-        answer.clear();
-        (answer.start, answer.rows) = (start, rows);
-        let capacity = match form {
-            Form::Candidates(capacity) => capacity,
-            Form::Statistics => {
-                records(&readback, bytes, rows, &mut answer.statistics)?;
-                note_nonfinite(answer, |answer| &answer.statistics, |row| row.tolerance);
-                return Ok(slot);
-            }
-            Form::NearestGradient => {
-                records(&readback, bytes, rows, &mut answer.gradients)?;
-                let of = |row: &NearestGradient| row.nearest.tolerance;
-                note_nonfinite(answer, |answer| &answer.gradients, of);
-                return Ok(slot);
-            }
-            Form::Nearest => {
-                records(&readback, bytes, rows, &mut answer.nearest)?;
-                note_nonfinite(answer, |answer| &answer.nearest, |row| row.tolerance);
-                return Ok(slot);
-            }
-        };
-        let mut count = [0u8; 4];
-        copy_out(&readback, 0, bytes, &mut count)?;
-        let found = pod_read_unaligned::<u32>(&count) as usize;
-        if found > capacity {
-            readback.unmap();
-            answer.overflow = true;
-            return Ok(slot);
-        }
-        answer.candidates.resize_with(1, Vec::new);
-        let candidates = &mut answer.candidates[0];
-        candidates.resize(found, bytemuck::Zeroable::zeroed());
-        if list_bytes(found) <= bytes {
-            copy_out(&readback, 4, bytes, cast_slice_mut(candidates))?;
-            readback.unmap();
-        } else {
-            readback.unmap();
-            self.read_rest(&mut slot, candidates)?;
-        }
-        candidates.retain(|candidate| {
-            let bad = candidate.class == NONFINITE_ROW;
-            if bad {
-                answer.nonfinite.push(start + candidate.row as usize);
-            }
-            !bad
-        });
-        answer.nonfinite.sort_unstable();
-        Ok(slot)
-    }
-
-    /// Reads a list that is longer than what came back at first.
-    fn read_rest(&self, slot: &mut Slot, out: &mut [Candidate]) -> Result<(), GpuError> {
-        let context = &self.engine.context;
-        let bytes = list_bytes(out.len());
-        let results = slot.results.at_least(context, bytes).clone();
-        let readback = slot.readback.at_least(context, bytes).clone();
-        let mut encoder = context.encoder("read candidates");
-        encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
-        let submission = context.queue.submit([encoder.finish()]);
-        let mapping = context.map(&readback, bytes, MapMode::Read);
-        mapping.finish(context, Some(submission))?;
-        copy_out(&readback, 4, bytes, cast_slice_mut(out))?;
-        readback.unmap();
-        Ok(())
+        })
     }
 
     /// Forgets the memory, of which parts may not have been made.
@@ -352,40 +287,6 @@ impl<'a> GpuScorer<'a> {
         self.logits = Growing::storage("logits");
         error.on(&self.engine.name)
     }
-}
-
-/// Reads a record for each row.
-fn records<T: Pod + Zeroable>(
-    readback: &Buffer,
-    bytes: u64,
-    rows: usize,
-    out: &mut Vec<T>,
-) -> Result<(), GpuError> {
-    out.resize(rows, T::zeroed());
-    copy_out(readback, 0, bytes, cast_slice_mut(out))?;
-    readback.unmap();
-    Ok(())
-}
-
-/// Notes the rows that hold a NaN or an infinity, as their tolerances say.
-fn note_nonfinite<T>(
-    answer: &mut Answer,
-    records: impl Fn(&Answer) -> &[T],
-    tolerance: impl Fn(&T) -> f32,
-) {
-    let rows = records(answer).iter().enumerate();
-    let bad = rows.filter(|(_, row)| tolerance(row) == NONFINITE);
-    let bad: Vec<usize> = bad.map(|(index, _)| answer.start + index).collect();
-    answer.nonfinite.extend(bad);
-}
-
-/// Copies mapped bytes, of which there are `mapped`, from `offset` on.
-fn copy_out(buffer: &Buffer, offset: usize, mapped: u64, out: &mut [u8]) -> Result<(), GpuError> {
-    let view = buffer
-        .get_mapped_range(..mapped)
-        .map_err(|_| unreadable())?;
-    out.copy_from_slice(&view[offset..offset + out.len()]);
-    Ok(())
 }
 
 impl Scorer for GpuScorer<'_> {

@@ -1,0 +1,133 @@
+//! What came of a block, on its way back to the host.
+
+use bytemuck::{Pod, Zeroable, cast_slice_mut, pod_read_unaligned};
+use equipoise_core::Candidate;
+use equipoise_core::engine::{Answer, NONFINITE, NearestGradient};
+use wgpu::{Buffer, MapMode};
+
+use super::{Flying, Form, GpuScorer, NONFINITE_ROW};
+use crate::GpuError;
+use crate::block::Slot;
+use crate::device::unreadable;
+use crate::kernels::class_candidates::list_bytes;
+
+impl GpuScorer<'_> {
+    /// Waits for a block and reads what came of it.
+    pub(super) fn receive(&self, flying: Flying, answer: &mut Answer) -> Result<Slot, GpuError> {
+        let context = &self.engine.context;
+        let Flying {
+            mut slot,
+            start,
+            rows,
+            form,
+            readback,
+            bytes,
+            mapping,
+            submission,
+        } = flying;
+        mapping.finish(context, Some(submission))?;
+        answer.clear();
+        (answer.start, answer.rows) = (start, rows);
+        let capacity = match form {
+            Form::Candidates(capacity) => capacity,
+            Form::Statistics => {
+                records(&readback, bytes, rows, &mut answer.statistics)?;
+                note_nonfinite(answer, |answer| &answer.statistics, |row| row.tolerance);
+                return Ok(slot);
+            }
+            Form::Keys => {
+                records(&readback, bytes, rows, &mut answer.keys)?;
+                note_nonfinite(answer, |answer| &answer.keys, |row| row.tolerance);
+                return Ok(slot);
+            }
+            Form::NearestGradient => {
+                records(&readback, bytes, rows, &mut answer.gradients)?;
+                let of = |row: &NearestGradient| row.nearest.tolerance;
+                note_nonfinite(answer, |answer| &answer.gradients, of);
+                return Ok(slot);
+            }
+            Form::Nearest => {
+                records(&readback, bytes, rows, &mut answer.nearest)?;
+                note_nonfinite(answer, |answer| &answer.nearest, |row| row.tolerance);
+                return Ok(slot);
+            }
+        };
+        let mut count = [0u8; 4];
+        copy_out(&readback, 0, bytes, &mut count)?;
+        let found = pod_read_unaligned::<u32>(&count) as usize;
+        if found > capacity {
+            readback.unmap();
+            answer.overflow = true;
+            return Ok(slot);
+        }
+        answer.candidates.resize_with(1, Vec::new);
+        let candidates = &mut answer.candidates[0];
+        candidates.resize(found, bytemuck::Zeroable::zeroed());
+        if list_bytes(found) <= bytes {
+            copy_out(&readback, 4, bytes, cast_slice_mut(candidates))?;
+            readback.unmap();
+        } else {
+            readback.unmap();
+            self.read_rest(&mut slot, candidates)?;
+        }
+        candidates.retain(|candidate| {
+            let bad = candidate.class == NONFINITE_ROW;
+            if bad {
+                answer.nonfinite.push(start + candidate.row as usize);
+            }
+            !bad
+        });
+        answer.nonfinite.sort_unstable();
+        Ok(slot)
+    }
+
+    /// Reads a list that is longer than what came back at first.
+    fn read_rest(&self, slot: &mut Slot, out: &mut [Candidate]) -> Result<(), GpuError> {
+        let context = &self.engine.context;
+        let bytes = list_bytes(out.len());
+        let results = slot.results.at_least(context, bytes).clone();
+        let readback = slot.readback.at_least(context, bytes).clone();
+        let mut encoder = context.encoder("read candidates");
+        encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
+        let submission = context.queue.submit([encoder.finish()]);
+        let mapping = context.map(&readback, bytes, MapMode::Read);
+        mapping.finish(context, Some(submission))?;
+        copy_out(&readback, 4, bytes, cast_slice_mut(out))?;
+        readback.unmap();
+        Ok(())
+    }
+}
+
+/// Reads a record for each row.
+fn records<T: Pod + Zeroable>(
+    readback: &Buffer,
+    bytes: u64,
+    rows: usize,
+    out: &mut Vec<T>,
+) -> Result<(), GpuError> {
+    out.resize(rows, T::zeroed());
+    copy_out(readback, 0, bytes, cast_slice_mut(out))?;
+    readback.unmap();
+    Ok(())
+}
+
+/// Notes the rows that hold a NaN or an infinity, as their tolerances say.
+fn note_nonfinite<T>(
+    answer: &mut Answer,
+    records: impl Fn(&Answer) -> &[T],
+    tolerance: impl Fn(&T) -> f32,
+) {
+    let rows = records(answer).iter().enumerate();
+    let bad = rows.filter(|(_, row)| tolerance(row) == NONFINITE);
+    let bad: Vec<usize> = bad.map(|(index, _)| answer.start + index).collect();
+    answer.nonfinite.extend(bad);
+}
+
+/// Copies mapped bytes, of which there are `mapped`, from `offset` on.
+fn copy_out(buffer: &Buffer, offset: usize, mapped: u64, out: &mut [u8]) -> Result<(), GpuError> {
+    let view = buffer
+        .get_mapped_range(..mapped)
+        .map_err(|_| unreadable())?;
+    out.copy_from_slice(&view[offset..offset + out.len()]);
+    Ok(())
+}
