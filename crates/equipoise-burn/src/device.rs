@@ -12,6 +12,7 @@ use equipoise_gpu::{AdapterSummary, DeviceChoice, Gpu, GpuError, adapters};
 use wgpu::{Backend, DeviceType};
 
 use crate::Error;
+use crate::selector::remember;
 
 /// A device for models.
 #[derive(Debug, Clone)]
@@ -70,15 +71,17 @@ impl ModelDevice {
                 found.name
             )));
         }
+        let gpu = Gpu {
+            instance: setup.instance,
+            adapter: setup.adapter,
+            device: setup.device,
+            queue: setup.queue,
+        };
+        remember(&device, &gpu);
         let device = Self {
             device,
             name: found.name,
-            gpu: Some(Gpu {
-                instance: setup.instance,
-                adapter: setup.adapter,
-                device: setup.device,
-                queue: setup.queue,
-            }),
+            gpu: Some(gpu),
         };
         opened.push((adapter.backend, kind, device.clone()));
         Ok(device)

@@ -124,6 +124,29 @@ pub enum Error {
         /// Step in the epoch, from 0.
         step: usize,
     },
+    /// A tensor is not on the device that it has to be on.
+    #[error(
+        "the {what} are on {found}, the selector is on {expected}; hint: `Tensor::to_device` moves them"
+    )]
+    OtherDevice {
+        /// What they are.
+        what: &'static str,
+        /// The selector's device.
+        expected: String,
+        /// The tensor's.
+        found: String,
+    },
+    /// The wgpu handles of a burn device are not to be had.
+    #[error(
+        "the wgpu handles of {device} are not known: {reason}; hint: make the selector before the first tensor, or give \
+         it the handles of `init_with_setup` by `Selector::with_handles`"
+    )]
+    Handles {
+        /// The device.
+        device: String,
+        /// What burn said.
+        reason: String,
+    },
     /// burn or the device under it failed.
     #[error("{device}: {reason}")]
     Device {

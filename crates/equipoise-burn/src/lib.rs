@@ -1,5 +1,6 @@
-//! Backbones, checkpoints and training of Equipoise, on burn.
+//! Backbones, checkpoints and training of Equipoise, on burn; and its selection engine for burn's tensors.
 //!
+//! [`Selector`] picks rows of tensors that a burn project has made itself, on the device where they are.
 //! [`Backbone`] turns images into embeddings, [`fit()`] turns labelled embeddings into a head, and
 //! [`train()`] makes the weights of a small backbone. All run on a [`ModelDevice`]: burn's CPU
 //! backend, or a GPU whose wgpu device the selection engine uses too.
@@ -17,6 +18,7 @@ mod linear;
 mod loading;
 mod models;
 mod parts;
+mod selector;
 mod sgd;
 mod train;
 mod tune;
@@ -32,6 +34,7 @@ pub use linear::{LabelledEmbeddings, LinearFit, logits, train_linear};
 pub use loading::{LoadOptions, LoadReport};
 pub use models::cifar::PUBLISHED_WIDTH;
 pub use models::{Pooling, models};
+pub use selector::{BatchScan, Query, Selector, TensorPool, ToHead};
 pub use sgd::{Schedule, Sgd};
 pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
 pub use tune::{Change, ImageBatch, Images, Tuned, Tuner};

@@ -1,0 +1,252 @@
+//! Tensors as rows of a pool: on a wgpu device where they are, from other backends in host memory.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+
+use burn::backend::Cube;
+use burn::backend::wgpu::{AutoCompiler, CubeBackend, CubeTensor, into_contiguous};
+use burn::cubecl::wgpu::WgpuServer;
+use burn::tensor::{DType, FloatDType, Tensor};
+use equipoise_core::{Chunk, Pool};
+use equipoise_gpu::{DevicePool, GpuEngine, Storage};
+
+use super::host_pool::{HostPool, Numbers};
+use super::{Kind, Selector};
+use crate::Error;
+
+/// From so many bytes on a batch stays where it is; smaller ones are put together by copies on the device.
+const LARGE: u64 = 32 << 20;
+
+/// A pool of tensors, (N, M) in all.
+#[derive(Debug)]
+pub struct TensorPool(Place);
+
+#[derive(Debug)]
+enum Place {
+    Device(DevicePool),
+    Host(HostPool),
+}
+
+impl TensorPool {
+    /// Adds `tensor`, (n, M), to `pool`, made with the first: without a copy on a wgpu device.
+    pub(super) fn bind(
+        pool: &mut Option<Self>,
+        selector: &Selector,
+        tensor: Tensor<2>,
+    ) -> Result<(), Error> {
+        Self::add(pool, selector, tensor, true)
+    }
+
+    /// Adds `tensor`, (n, M), to `pool`: small ones behind each other, so that the memory of each is free again.
+    pub(super) fn append(
+        pool: &mut Option<Self>,
+        selector: &Selector,
+        tensor: Tensor<2>,
+    ) -> Result<(), Error> {
+        Self::add(pool, selector, tensor, false)
+    }
+
+    fn add(
+        pool: &mut Option<Self>,
+        selector: &Selector,
+        tensor: Tensor<2>,
+        in_place: bool,
+    ) -> Result<(), Error> {
+        let tensor = checked(selector, tensor)?;
+        let [rows, dim] = tensor.dims();
+        let storage = match tensor.dtype() {
+            DType::F16 => Storage::F16,
+            _ => Storage::F32,
+        };
+        let pool = match pool {
+            Some(pool) => pool,
+            None => pool.insert(Self::new(selector, storage, dim)?),
+        };
+        pool.check(dim, storage)?;
+        match (&mut pool.0, &selector.engine) {
+            (Place::Device(pool), Kind::Gpu(engine)) => {
+                let bytes =
+                    tensor.dims().iter().product::<usize>() as u64 * tensor.dtype().size() as u64;
+                let place = located(engine, tensor)?;
+                let added = match in_place || bytes >= LARGE {
+                    true => pool.bind(&place.buffer, place.offset, rows, place.keep),
+                    false => pool.append(&place.buffer, place.offset, rows),
+                };
+                added.map_err(|error| error.into())
+            }
+            (Place::Host(pool), _) => {
+                pool.push(numbers(tensor)?);
+                Ok(())
+            }
+            // A pool is made for its selector's engine.
+            (Place::Device(_), Kind::Cpu(_)) => Ok(()),
+        }
+    }
+
+    fn new(selector: &Selector, storage: Storage, dim: usize) -> Result<Self, Error> {
+        Ok(Self(match &selector.engine {
+            Kind::Gpu(engine) => Place::Device(DevicePool::new(engine, storage, dim)?),
+            Kind::Cpu(_) if dim == 0 => {
+                return Err(Error::Shape {
+                    what: "numbers of an embedding",
+                    expected: "at least one".into(),
+                    found: "none".into(),
+                });
+            }
+            Kind::Cpu(_) => Place::Host(HostPool::new(dim)),
+        }))
+    }
+
+    /// Whether rows of `dim` numbers stored as `storage` belong here.
+    fn check(&self, dim: usize, storage: Storage) -> Result<(), Error> {
+        let differs = |what, expected: String, found: String| Error::Shape {
+            what,
+            expected,
+            found,
+        };
+        if dim != self.dim() {
+            let (expected, found) = (self.dim().to_string(), dim.to_string());
+            return Err(differs("columns of the embeddings", expected, found));
+        }
+        let expected = match &self.0 {
+            Place::Device(pool) => Some(pool.stored_as()),
+            Place::Host(pool) => pool.first().map(Numbers::storage),
+        };
+        match expected {
+            Some(expected) if expected != storage => {
+                let (expected, found) = (format!("{expected:?}"), format!("{storage:?}"));
+                Err(differs("type of the embeddings", expected, found))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The pool behind it.
+    fn inner(&self) -> &dyn Pool {
+        match &self.0 {
+            Place::Device(pool) => pool,
+            Place::Host(pool) => pool,
+        }
+    }
+}
+
+impl Pool for TensorPool {
+    fn rows(&self) -> usize {
+        self.inner().rows()
+    }
+
+    fn dim(&self) -> usize {
+        self.inner().dim()
+    }
+
+    fn chunk(&self, start: usize, max_rows: usize) -> equipoise_core::Result<Chunk<'_>> {
+        self.inner().chunk(start, max_rows)
+    }
+
+    fn width(&self) -> equipoise_core::Result<usize> {
+        self.inner().width()
+    }
+
+    fn embeddings(&self, rows: &[usize]) -> equipoise_core::Result<Vec<Cow<'_, [f32]>>> {
+        self.inner().embeddings(rows)
+    }
+
+    fn storage(&self) -> Option<(&dyn Any, usize)> {
+        self.inner().storage()
+    }
+}
+
+/// The tensor without autodiff, in f32 or f16, if it is on the selector's device.
+fn checked(selector: &Selector, tensor: Tensor<2>) -> Result<Tensor<2>, Error> {
+    let tensor = tensor.without_autodiff();
+    let found = tensor.device();
+    if found != selector.device {
+        return Err(Error::OtherDevice {
+            what: "embeddings",
+            expected: format!("{:?}", selector.device),
+            found: format!("{found:?}"),
+        });
+    }
+    match tensor.dtype() {
+        DType::F32 | DType::F16 => Ok(tensor),
+        // bf16 is widened exactly, f64 rounded.
+        DType::BF16 | DType::F64 | DType::Flex32 => Ok(tensor.cast(FloatDType::F32)),
+        other => Err(Error::Shape {
+            what: "type of the embeddings",
+            expected: "f32, f16, bf16 or f64".into(),
+            found: format!("{other:?}"),
+        }),
+    }
+}
+
+/// Where a tensor is in device memory.
+pub(super) struct Located {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    /// Keeps burn from using the memory for something else.
+    pub(super) keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Finds the buffer of a tensor, made contiguous on the device if it is not. Whatever burn was to do with it is
+/// submitted.
+pub(super) fn located<const D: usize>(
+    engine: &GpuEngine,
+    tensor: Tensor<D>,
+) -> Result<Located, Error> {
+    use equipoise_core::Engine;
+    let failed = |reason: String| Error::Device {
+        device: engine.name().into(),
+        reason,
+    };
+    let find = || {
+        let primitive = tensor.try_into_primitive::<Cube>();
+        let primitive = primitive.map_err(|error| failed(format!("{error:?}")))?;
+        // With burn's `fusion` this is the fusion client's own method, which does what was put off; without, it is
+        // that of `Resolve`.
+        let client = primitive.client.clone();
+        let tensor: CubeTensor = client.resolve_tensor_float::<CubeBackend>(primitive);
+        let tensor = into_contiguous(tensor);
+        let handle = tensor.handle.clone();
+        let found = tensor
+            .client
+            .get_resource::<WgpuServer<AutoCompiler>>(handle);
+        let found = found.map_err(|error| failed(error.to_string()))?;
+        let resource = found.resource();
+        Ok(Located {
+            buffer: resource.buffer.clone(),
+            offset: resource.offset,
+            keep: Box::new((found, tensor.handle)),
+        })
+    };
+    // burn panics where the device is lost.
+    let found = std::panic::catch_unwind(AssertUnwindSafe(find));
+    found.unwrap_or_else(|_| Err(failed("burn failed: the device may be lost".into())))
+}
+
+/// What a fusion client does for its tensors, for those that need no such thing.
+trait Resolve {
+    fn resolve_tensor_float<B>(&self, tensor: CubeTensor) -> CubeTensor;
+}
+
+impl Resolve for burn::cubecl::client::Client {
+    fn resolve_tensor_float<B>(&self, tensor: CubeTensor) -> CubeTensor {
+        tensor
+    }
+}
+
+/// A tensor's numbers in host memory.
+fn numbers(tensor: Tensor<2>) -> Result<Numbers, Error> {
+    let device = format!("{:?}", tensor.device());
+    let failed = |reason: String| Error::Device {
+        device: device.clone(),
+        reason,
+    };
+    let data = tensor.try_into_data();
+    let data = data.map_err(|error| failed(format!("{error:?}")))?;
+    let found = match data.dtype() {
+        DType::F16 => data.try_into_vec().map(Numbers::F16),
+        _ => data.try_into_vec().map(Numbers::F32),
+    };
+    found.map_err(|error| failed(format!("{error:?}")))
+}

@@ -1,0 +1,323 @@
+//! Picks for burn's tensors, on the CPU and on a wgpu device that burn and the engine share. `cargo xtask fusion` runs
+//! the same tests with burn's `fusion`, and WGSL instead of SPIR-V.
+
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use equipoise_burn::{Error, Selector, ToHead};
+use equipoise_core::strategies::{Badge, Base, Coreset, Entropy, Margin, Mase, Random};
+use equipoise_core::{
+    CpuEngine, Head, LabelledRow, MemoryPool, Request, RowSet, Selection, Strategy, Values,
+};
+use equipoise_gpu::DeviceChoice;
+use half::f16;
+
+/// Numbers in −1..1, the same for the same seed.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let number = |i: u32| {
+        let mixed = (i ^ seed.wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
+        let mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
+        ((mixed ^ (mixed >> 16)) >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count as u32).map(number).collect()
+}
+
+const ROWS: usize = 300;
+const DIM: usize = 24;
+const CLASSES: usize = 5;
+const BUDGET: usize = 40;
+
+fn head() -> Head {
+    let weight = numbers(CLASSES * DIM, 1);
+    Head::new(weight, numbers(CLASSES, 2), DIM).expect("a head")
+}
+
+fn labelled() -> Vec<LabelledRow> {
+    let class = |row: usize| Some((row % CLASSES) as u32);
+    let rows = (3..ROWS).step_by(17);
+    rows.map(|row| LabelledRow {
+        row,
+        class: class(row),
+    })
+    .collect()
+}
+
+/// What the CPU engine picks among rows in host memory.
+fn expected(strategy: &dyn Strategy, values: Values<'_>, head: &Head) -> Selection {
+    let pool = MemoryPool::new(values, DIM).expect("a pool");
+    let mut available = RowSet::all(ROWS);
+    let labelled = labelled();
+    for row in &labelled {
+        available.remove(row.row);
+    }
+    let request = Request {
+        head: Some(head),
+        labelled: &labelled,
+        ..Request::new(&pool, &available, BUDGET)
+    };
+    let selection = strategy.select(&CpuEngine::new(), &request);
+    selection.expect("a selection")
+}
+
+/// Tensors of the same numbers: as they were made, a slice at an odd offset, a transposed one, every second column,
+/// a computed one, with autodiff.
+fn forms(values: &[f32], device: &Device) -> Vec<(&'static str, Tensor<2>)> {
+    let plain = || Tensor::<2>::from_data(TensorData::new(values.to_vec(), [ROWS, DIM]), device);
+    let around = Tensor::<2>::ones([7, DIM], device);
+    let long = Tensor::cat(vec![around.clone(), plain(), around], 0);
+    let sliced = long.slice([7..7 + ROWS, 0..DIM]);
+    let transposed = plain().transpose() * 1.0;
+    let doubled: Tensor<3> = Tensor::stack(vec![plain(), plain() * 3.0], 2);
+    let spread = doubled.reshape([ROWS, 2 * DIM]);
+    let strided = spread.slice(burn::tensor::s![.., ..;2]);
+    vec![
+        ("plain", plain()),
+        ("sliced", sliced),
+        ("transposed", transposed.transpose()),
+        ("strided", strided),
+        ("computed", (plain() + 0.0) * 2.0 * 0.5),
+        ("with autodiff", plain().autodiff().require_grad()),
+    ]
+}
+
+fn agrees(selector: &Selector, device: &Device) {
+    let (values, head) = (numbers(ROWS * DIM, 3), head());
+    let half: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+    let widened: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+    let strategies: [&dyn Strategy; 5] = [&Base, &Mase, &Entropy, &Coreset, &Badge];
+    for strategy in strategies {
+        let name = strategy.name();
+        let ask = || {
+            selector
+                .strategy(strategy)
+                .budget(BUDGET)
+                .labelled(labelled())
+        };
+        let of_f32 = expected(strategy, Values::F32(&values), &head);
+        for (form, tensor) in forms(&values, device) {
+            let found = ask().select(tensor, &head).expect(form);
+            assert_eq!(found.picks, of_f32.picks, "{name} {form}");
+        }
+        let of_f16 = expected(strategy, Values::F16(&half), &head);
+        for (form, tensor) in forms(&widened, device) {
+            let found = ask()
+                .select(tensor.cast(FloatDType::F16), &head)
+                .expect(form);
+            assert_eq!(found.picks, of_f16.picks, "{name} {form} f16");
+        }
+        // In batches of uneven lengths, one of them empty.
+        let mut scan = ask().scan(&head).expect("a scan");
+        let whole = forms(&values, device).swap_remove(0).1;
+        for (first, end) in [(0, 70), (70, 71), (71, 200), (200, ROWS)] {
+            scan.push(whole.clone().slice([first..end, 0..DIM]))
+                .expect("a batch");
+        }
+        assert_eq!(scan.rows(), ROWS);
+        assert_eq!(
+            scan.finish().expect("picks").picks,
+            of_f32.picks,
+            "{name} in batches"
+        );
+    }
+}
+
+fn gpu() -> (Selector, Device) {
+    Selector::gpu(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test")
+}
+
+#[test]
+fn tensors_of_a_cpu_backend_give_the_picks_of_host_memory() {
+    let device = Device::flex();
+    agrees(&Selector::new(&device).expect("a selector"), &device);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn tensors_on_a_gpu_give_the_picks_of_host_memory() {
+    let (selector, device) = gpu();
+    agrees(&selector, &device);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn embeddings_on_a_gpu_do_not_travel() {
+    const ROWS: usize = 3000;
+    const DIM: usize = 256;
+    let (selector, device) = gpu();
+    let head = Head::new(numbers(3 * DIM, 1), vec![0.0; 3], DIM).expect("a head");
+    let data = TensorData::new(numbers(ROWS * DIM, 5), [ROWS, DIM]);
+    let tensor = Tensor::<2>::from_data(data, &device) * 0.5;
+    let moved = |work: &dyn Fn() -> Selection| {
+        let before = selector.transfers().expect("a GPU's");
+        let picks = work().picks.len();
+        let after = selector.transfers().expect("a GPU's");
+        assert_eq!(picks, 10);
+        let (sent, received) = (
+            after.to_device - before.to_device,
+            after.to_host - before.to_host,
+        );
+        (sent, received)
+    };
+    let embeddings = (ROWS * DIM * 4) as u64;
+    let whole = moved(&|| {
+        let query = selector.strategy(Base).budget(10);
+        query.select(tensor.clone(), &head).expect("a selection")
+    });
+    let batches = moved(&|| {
+        let mut scan = selector
+            .strategy(Margin)
+            .budget(10)
+            .scan(&head)
+            .expect("a scan");
+        for first in (0..ROWS).step_by(500) {
+            let batch = tensor.clone().slice([first..first + 500, 0..DIM]);
+            scan.push(batch).expect("a batch");
+        }
+        scan.finish().expect("a selection")
+    });
+    for (sent, received) in [whole, batches] {
+        assert!(sent < 32 << 10, "{sent}");
+        assert!(received < embeddings / 6, "{received}");
+    }
+}
+
+#[test]
+fn heads_come_from_layers_and_tensors() {
+    let device = Device::flex();
+    let layer: Linear = LinearConfig::new(DIM, CLASSES).init(&device);
+    let of_layer = layer.to_head().expect("a head");
+    assert_eq!((of_layer.classes(), of_layer.dim()), (CLASSES, DIM));
+    // burn's own logits are those of the head.
+    let x = numbers(DIM, 8);
+    let input = Tensor::<1>::from_floats(&x[..], &device).unsqueeze::<2>();
+    let logits: Vec<f32> = layer.forward(input).into_data().try_into_vec().unwrap();
+    for (class, logit) in logits.into_iter().enumerate() {
+        let weight = of_layer.class_weight(class);
+        let sum: f32 = weight.iter().zip(&x).map(|(w, x)| w * x).sum();
+        assert!((sum + of_layer.bias()[class] - logit).abs() < 1e-5);
+    }
+    let plain = LinearConfig::new(DIM, CLASSES)
+        .with_bias(false)
+        .init(&device);
+    assert_eq!(plain.to_head().expect("a head").bias(), [0.0; CLASSES]);
+
+    let weight = Tensor::<2>::from_data(TensorData::new(numbers(6, 1), [3, 2]), &device);
+    let bias = Tensor::<1>::from_floats([1.0, 2.0, 3.0], &device);
+    let head = (weight.clone(), bias.clone()).to_head().expect("a head");
+    assert_eq!(
+        (head.weight(), head.bias()),
+        (&numbers(6, 1)[..], &[1.0, 2.0, 3.0][..])
+    );
+    let short = (weight.clone(), bias.slice(burn::tensor::s![0..2]))
+        .to_head()
+        .unwrap_err();
+    assert!(
+        short
+            .to_string()
+            .contains("biases of the head: 3 expected, 2 found"),
+        "{short}"
+    );
+    let none = weight.clone().slice([0..0, 0..2]).to_head();
+    assert!(none.is_err(), "{none:?}");
+    let infinite = (weight * f32::INFINITY).to_head().unwrap_err();
+    assert!(
+        infinite.to_string().contains("NaN or an infinity"),
+        "{infinite}"
+    );
+}
+
+/// What is wrong with a question about tensors on `device`.
+fn refuses(selector: &Selector, device: &Device) {
+    let head = head();
+    let tensor = |rows, dim| Tensor::<2>::ones([rows, dim], device);
+    let message = |result: Result<Selection, Error>| result.unwrap_err().to_string();
+    let ask = |strategy: &'static dyn Strategy| selector.strategy(strategy).budget(2);
+    let narrow = message(ask(&Base).select(tensor(5, DIM - 1), &head));
+    assert!(
+        narrow.contains("24 columns") && narrow.contains("have 23"),
+        "{narrow}"
+    );
+    let empty = message(ask(&Base).select(tensor(0, DIM), &head));
+    assert!(empty.contains("none of the pool's 0 rows"), "{empty}");
+    let without = message(ask(&Base).select_without_head(tensor(5, DIM)));
+    assert!(without.contains("needs a head"), "{without}");
+    let zero = message(selector.strategy(Base).select(tensor(5, DIM), &head));
+    assert!(zero.contains("budget is 0"), "{zero}");
+    let beyond = message(ask(&Base).exclude([5]).select(tensor(5, DIM), &head));
+    assert!(
+        beyond.contains("rows below 5") && beyond.contains("5 found"),
+        "{beyond}"
+    );
+    let bad = tensor(5, DIM) / tensor(5, DIM).slice_assign([3..4, 0..1], tensor(1, 1) * 0.0);
+    let bad = message(ask(&Mase).select(bad, &head));
+    assert!(
+        bad.contains("row 3 of the pool holds a NaN or an infinity"),
+        "{bad}"
+    );
+
+    let mut scan = ask(&Base).scan(&head).expect("a scan");
+    let odd = scan.push(tensor(2, DIM + 1)).unwrap_err().to_string();
+    assert!(odd.contains("have 25"), "{odd}");
+    scan.push(tensor(4, DIM)).expect("the scan goes on");
+    let other = scan.push(tensor(4, DIM).cast(FloatDType::F16)).unwrap_err();
+    assert!(
+        other.to_string().contains("F32 expected, F16 found"),
+        "{other}"
+    );
+    assert_eq!(scan.finish().expect("picks").picks.len(), 2);
+    let none = ask(&Base)
+        .scan(&head)
+        .expect("a scan")
+        .finish()
+        .unwrap_err();
+    assert!(none.to_string().contains("0 rows"), "{none}");
+    let random = ask(&Random)
+        .select_without_head(tensor(9, DIM))
+        .expect("picks");
+    assert_eq!(random.picks.len(), 2);
+    // A process that ends while Mesa compiles a kernel may crash.
+    device.sync().expect("an idle device");
+}
+
+#[test]
+fn bad_questions_are_errors() {
+    let device = Device::flex();
+    refuses(&Selector::new(&device).expect("a selector"), &device);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn bad_questions_are_errors_on_a_gpu() {
+    let (selector, device) = gpu();
+    refuses(&selector, &device);
+    // Tensors on two devices.
+    let elsewhere = Tensor::<2>::ones([4, DIM], &Device::flex());
+    let failed = selector.strategy(Base).budget(1).select(elsewhere, &head());
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, Error::OtherDevice { .. }), "{failed}");
+    assert!(failed.to_string().contains("Flex"), "{failed}");
+    // A device that is no wgpu device has no handles.
+    let handles = equipoise_gpu::Gpu::open(&DeviceChoice::Any).expect("an adapter");
+    let failed = Selector::with_handles(&Device::flex(), handles).unwrap_err();
+    assert!(failed.to_string().contains("no wgpu device"), "{failed}");
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn two_selectors_of_one_device_work_from_two_threads() {
+    let (_, device) = gpu();
+    let (values, head) = (numbers(ROWS * DIM, 3), head());
+    let wanted = expected(&Base, Values::F32(&values), &head);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let selector = Selector::new(&device).expect("a selector");
+                for _ in 0..3 {
+                    let tensor = forms(&values, &device).swap_remove(4).1;
+                    let query = selector.strategy(Base).budget(BUDGET).labelled(labelled());
+                    let found = query.select(tensor, &head).expect("a selection");
+                    assert_eq!(found.picks, wanted.picks);
+                }
+            });
+        }
+    });
+}
