@@ -1,31 +1,72 @@
 //! Equipoise: a GPU-native selection engine for active learning.
 //!
-//! A façade over the crates that do the work:
-//! - [`core`]: types, definitions, strategies and the CPU engine;
-//! - [`pool`]: embedding stores, heads, labels, image sources, exports;
-//! - [`report`]: class counts, balance, tables;
-//! - `gpu` (feature `gpu`): the GPU engine on wgpu;
-//! - `burn` (feature `burn`): backbones and training;
-//! - `rounds` (feature `burn`): rounds of select, label and train, simulated or with people.
+//! It decides which rows of a pool of embeddings are worth a label. The picks are those of a float64 definition,
+//! whatever device runs the scan. In a burn project (feature `burn`):
 //!
 //! ```
-//! use equipoise::core::strategies::Random;
-//! use equipoise::core::{CpuEngine, MemoryPool, Request, RowSet, Strategy, Values};
+//! # #[cfg(feature = "burn")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use burn::{nn::LinearConfig, tensor::{Device, Distribution, Tensor}};
+//! use equipoise::{Selector, strategies::Base};
 //!
-//! let embeddings = [0.0, 1.0, 1.0, 0.0, 0.5, 0.5];
+//! # let device = Device::flex();
+//! # let embeddings = Tensor::<2>::random([100, 8], Distribution::Default, &device);
+//! # let head = LinearConfig::new(8, 3).init(&device);
+//! let selector = Selector::new(&device)?;
+//! let selection = selector.strategy(Base).budget(10).select(embeddings, &head)?;
+//! let rows: Vec<usize> = selection.rows().collect();
+//! # assert_eq!(rows.len(), 10);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "burn"))]
+//! # fn main() {}
+//! ```
+//!
+//! Without burn, on any [`Engine`](core::Engine) and [`Pool`](core::Pool):
+//!
+//! ```
+//! use equipoise::core::{CpuEngine, Head, MemoryPool, Request, RowSet, Strategy, Values};
+//! use equipoise::strategies::Margin;
+//!
+//! let embeddings = [0.0, 1.0, 1.0, 0.1, 0.5, 0.4];
+//! let head = Head::new(vec![1.0, 0.0, 0.0, 1.0], vec![0.0, 0.0], 2)?;
 //! let pool = MemoryPool::new(Values::F32(&embeddings), 2)?;
 //! let available = RowSet::all(3);
-//! let selection = Random.select(&CpuEngine::new(), &Request::new(&pool, &available, 2))?;
-//! assert_eq!(selection.picks.len(), 2);
+//! let mut request = Request::new(&pool, &available, 1);
+//! request.head = Some(&head);
+//! let selection = Margin.select(&CpuEngine::new(), &request)?;
+//! assert_eq!(selection.picks[0].row, 2);
 //! # Ok::<(), equipoise::core::Error>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds | crates in the tree |
+//! |---|---|---|
+//! | none, or `cpu` | [`core`]: types, definitions, strategies, the CPU engine | about 60 |
+//! | `gpu` | `gpu`: the GPU engine on wgpu; pools in buffers of an application's own device | about 125 |
+//! | `burn` | [`Selector`] for burn's tensors; `burn`: backbones, training | about 400 |
+//! | `vulkan` (default) | burn compiles to SPIR-V on Vulkan | |
+//! | `pool` | `pool`: embedding stores, heads and labels in files, image sources, exports | |
+//! | `report` | `report`: class counts, tables, figures | |
+//! | `rounds` (default) | `rounds`: rounds of select, label and train; turns on all but `parquet` | about 450 |
+//! | `parquet` | Parquet files as a source of images | |
+//!
+//! `examples/` has a loop around a training loop, a stream, a strategy of one's own and plain wgpu.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "burn")]
 pub use equipoise_burn as burn;
+#[cfg(feature = "burn")]
+pub use equipoise_burn::Selector;
 pub use equipoise_core as core;
+pub use equipoise_core::strategies;
 #[cfg(feature = "gpu")]
 pub use equipoise_gpu as gpu;
+#[cfg(feature = "pool")]
 pub use equipoise_pool as pool;
+#[cfg(feature = "report")]
 pub use equipoise_report as report;
-#[cfg(feature = "burn")]
+#[cfg(feature = "rounds")]
 pub use equipoise_rounds as rounds;
