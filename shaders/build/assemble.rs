@@ -87,6 +87,7 @@ const KERNELS: &[Line] = &[
     cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
     plain("row_norms", "", "f32", &["values_f32"]),
     plain("row_norms", "", "f16", &["values_f16"]),
+    plain("row_scores", "", "", SPREAD),
     plain("row_statistics", "", "plain", SPREAD),
     subgroups(plain("row_statistics", "", "subgroup", SPREAD_SUBGROUP)),
     plain("class_candidates", "", "plain", ROW),

@@ -34,7 +34,7 @@ pub use linear::{LabelledEmbeddings, LinearFit, logits, train_linear};
 pub use loading::{LoadOptions, LoadReport};
 pub use models::cifar::PUBLISHED_WIDTH;
 pub use models::{Pooling, models};
-pub use selector::{BatchScan, Query, Selector, TensorPool, ToHead};
+pub use selector::{BatchScan, Query, Scores, Selector, TensorPool, ToHead};
 pub use sgd::{Schedule, Sgd};
 pub use train::{LabelledImages, TrainOptions, TrainProgress, Trained, train};
 pub use tune::{Change, ImageBatch, Images, Tuned, Tuner};

@@ -53,7 +53,7 @@ impl StreamOptions {
 /// let head = Head::new(vec![1.0, 0.0, 0.0, 1.0], vec![0.0, 0.0], 2)?;
 /// let engine = CpuEngine::new();
 /// let mut stream = Stream::new(&engine, &Base, &head, StreamOptions::new(2))?;
-/// for batch in [[3.0, 0.0, 1.0, 0.9], [0.0, 2.0, 0.4, 0.5]] {
+/// for batch in [[3.0, 0.0, 1.0, 0.9], [0.0, 2.0, 0.4, 0.7]] {
 ///     let batch = MemoryPool::new(Values::F32(&batch), 2)?;
 ///     stream.push(&batch, &RowSet::all(2))?;
 /// }

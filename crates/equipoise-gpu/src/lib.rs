@@ -22,6 +22,7 @@ mod plan;
 mod resident;
 mod row_variants;
 mod scorer;
+mod scores;
 mod timer;
 mod upload;
 
@@ -38,6 +39,7 @@ pub use kernels::logits::{
 pub use plan::Sizes;
 pub use resident::ResidentPool;
 pub use row_variants::RowsChoice;
+pub use scores::{ScoreTargets, Target};
 pub use timer::Timer;
 
 pub use wgpu;

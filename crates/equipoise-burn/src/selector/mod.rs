@@ -16,6 +16,7 @@ mod head;
 mod host_pool;
 mod query;
 mod rows;
+mod scores;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) use handles::remember;
 pub use head::ToHead;
 pub use query::Query;
 pub use rows::TensorPool;
+pub use scores::Scores;
 
 /// Selects among rows of tensors. Clones share the engine; it may be used from several threads.
 ///

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use burn::backend::Cube;
 use burn::backend::wgpu::{AutoCompiler, CubeBackend, CubeTensor, into_contiguous};
 use burn::cubecl::wgpu::WgpuServer;
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 use equipoise_core::{Chunk, Pool};
 use equipoise_gpu::{DevicePool, GpuEngine, Storage};
 
@@ -20,10 +20,10 @@ const LARGE: u64 = 32 << 20;
 
 /// A pool of tensors, (N, M) in all.
 #[derive(Debug)]
-pub struct TensorPool(Place);
+pub struct TensorPool(pub(super) Place);
 
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Device(DevicePool),
     Host(HostPool),
 }
@@ -194,43 +194,70 @@ pub(super) fn located<const D: usize>(
     engine: &GpuEngine,
     tensor: Tensor<D>,
 ) -> Result<Located, Error> {
-    use equipoise_core::Engine;
-    let failed = |reason: String| Error::Device {
-        device: engine.name().into(),
-        reason,
-    };
-    let find = || {
+    caught(engine, || {
         let primitive = tensor.try_into_primitive::<Cube>();
-        let primitive = primitive.map_err(|error| failed(format!("{error:?}")))?;
+        let primitive = primitive.map_err(|error| format!("{error:?}"))?;
         // With burn's `fusion` this is the fusion client's own method, which does what was put off; without, it is
         // that of `Resolve`.
         let client = primitive.client.clone();
-        let tensor: CubeTensor = client.resolve_tensor_float::<CubeBackend>(primitive);
-        let tensor = into_contiguous(tensor);
-        let handle = tensor.handle.clone();
-        let found = tensor
-            .client
-            .get_resource::<WgpuServer<AutoCompiler>>(handle);
-        let found = found.map_err(|error| failed(error.to_string()))?;
-        let resource = found.resource();
-        Ok(Located {
-            buffer: resource.buffer.clone(),
-            offset: resource.offset,
-            keep: Box::new((found, tensor.handle)),
-        })
-    };
-    // burn panics where the device is lost.
+        resource(client.resolve_tensor_float::<CubeBackend>(primitive))
+    })
+}
+
+/// As [`located`].
+pub(super) fn located_int<const D: usize>(
+    engine: &GpuEngine,
+    tensor: Tensor<D, Int>,
+) -> Result<Located, Error> {
+    caught(engine, || {
+        let primitive = tensor.try_into_primitive::<Cube>();
+        let primitive = primitive.map_err(|error| format!("{error:?}"))?;
+        let client = primitive.client.clone();
+        resource(client.resolve_tensor_int::<CubeBackend>(primitive))
+    })
+}
+
+fn resource(tensor: CubeTensor) -> Result<Located, String> {
+    let tensor = into_contiguous(tensor);
+    let handle = tensor.handle.clone();
+    let found = tensor
+        .client
+        .get_resource::<WgpuServer<AutoCompiler>>(handle);
+    let found = found.map_err(|error| error.to_string())?;
+    let resource = found.resource();
+    Ok(Located {
+        buffer: resource.buffer.clone(),
+        offset: resource.offset,
+        keep: Box::new((found, tensor.handle)),
+    })
+}
+
+/// What burn finds, its panics where the device is lost caught.
+fn caught(
+    engine: &GpuEngine,
+    find: impl FnOnce() -> Result<Located, String>,
+) -> Result<Located, Error> {
+    use equipoise_core::Engine;
     let found = std::panic::catch_unwind(AssertUnwindSafe(find));
-    found.unwrap_or_else(|_| Err(failed("burn failed: the device may be lost".into())))
+    let found = found.unwrap_or_else(|_| Err("burn failed: the device may be lost".into()));
+    found.map_err(|reason| Error::Device {
+        device: engine.name().into(),
+        reason,
+    })
 }
 
 /// What a fusion client does for its tensors, for those that need no such thing.
 trait Resolve {
     fn resolve_tensor_float<B>(&self, tensor: CubeTensor) -> CubeTensor;
+    fn resolve_tensor_int<B>(&self, tensor: CubeTensor) -> CubeTensor;
 }
 
 impl Resolve for burn::cubecl::client::Client {
     fn resolve_tensor_float<B>(&self, tensor: CubeTensor) -> CubeTensor {
+        tensor
+    }
+
+    fn resolve_tensor_int<B>(&self, tensor: CubeTensor) -> CubeTensor {
         tensor
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod nearest;
 pub(crate) mod nearest_gradient;
 pub(crate) mod row_keys;
 pub(crate) mod row_norms;
+pub(crate) mod row_scores;
 pub(crate) mod row_statistics;
 
 use equipoise_shaders::Shader;

@@ -6,3 +6,4 @@ mod engine;
 mod limits;
 mod names;
 mod pools;
+mod scores;

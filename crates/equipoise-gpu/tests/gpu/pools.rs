@@ -8,10 +8,10 @@ use equipoise_gpu::{DevicePool, GpuEngine, GpuError, Storage};
 
 use crate::common::{self, Case, gpu};
 
-const USAGE: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC);
+pub(crate) const USAGE: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC);
 
 /// What is stored of rows of a case.
-fn bytes(case: &Case, rows: std::ops::Range<usize>) -> Vec<u8> {
+pub(crate) fn bytes(case: &Case, rows: std::ops::Range<usize>) -> Vec<u8> {
     let dim = case.head.dim();
     let range = rows.start * dim..rows.end * dim;
     match &case.half {
@@ -21,7 +21,7 @@ fn bytes(case: &Case, rows: std::ops::Range<usize>) -> Vec<u8> {
 }
 
 /// A buffer of the device that holds `offset` bytes of rubbish, then `contents`.
-fn buffer(
+pub(crate) fn buffer(
     device: &wgpu::Device,
     offset: usize,
     contents: &[u8],
@@ -37,7 +37,7 @@ fn buffer(
     })
 }
 
-fn storage(case: &Case) -> Storage {
+pub(crate) fn storage(case: &Case) -> Storage {
     match case.half {
         Some(_) => Storage::F16,
         None => Storage::F32,
