@@ -43,13 +43,13 @@
 //!
 //! | feature | what it adds | crates in the tree |
 //! |---|---|---|
-//! | none, or `cpu` | [`core`]: types, definitions, strategies, the CPU engine | about 60 |
-//! | `gpu` | `gpu`: the GPU engine on wgpu; pools in buffers of an application's own device | about 125 |
-//! | `burn` | [`Selector`] for burn's tensors; `burn`: backbones, training | about 400 |
-//! | `vulkan` (default) | burn compiles to SPIR-V on Vulkan | |
-//! | `pool` | `pool`: embedding stores, heads and labels in files, image sources, exports | |
-//! | `report` | `report`: class counts, tables, figures | |
-//! | `rounds` (default) | `rounds`: rounds of select, label and train; turns on all but `parquet` | about 450 |
+//! | none, or `cpu` | [`core`]: types, definitions, strategies, the CPU engine | about 45 |
+//! | `gpu` | `gpu`: the GPU engine on wgpu; pools in buffers of an application's own device | about 100 |
+//! | `burn` | [`Selector`] for burn's tensors; `burn`: backbones, training | about 300 |
+//! | `vulkan` (default) | burn compiles to SPIR-V on Vulkan | about 305 |
+//! | `pool` | `pool`: embedding stores, heads and labels in files, image sources, exports | about 110 |
+//! | `report` | `report`: class counts, tables, figures | about 50 |
+//! | `rounds` (default) | `rounds`: rounds of select, label and train; turns on all but `parquet` and `vulkan` | about 335 |
 //! | `parquet` | Parquet files as a source of images | |
 //!
 //! `examples/` has a loop around a training loop, a stream, a strategy of one's own and plain wgpu.
@@ -70,3 +70,10 @@ pub use equipoise_pool as pool;
 pub use equipoise_report as report;
 #[cfg(feature = "rounds")]
 pub use equipoise_rounds as rounds;
+
+/// The examples of the documents, tested.
+#[cfg(all(doctest, feature = "burn"))]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/adding-a-strategy.md")]
+#[doc = include_str!("../../../docs/adding-a-kernel.md")]
+struct Documents;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod crates;
+mod features;
 
 /// The workspace's folder.
 fn root() -> &'static std::path::Path {
