@@ -1,5 +1,6 @@
 //! Everything CI runs, as one command: `cargo xtask help` lists what it does.
 
+mod api;
 mod apt;
 mod chromium;
 mod fuzz;
@@ -15,7 +16,8 @@ cargo xtask COMMAND
 
   test [FILTER]  build the program and run every test, in release; on a machine without a GPU
                  bring up a software Vulkan driver first
-  check          formatting, clippy and documentation, warnings denied
+  check          formatting, clippy and documentation, warnings denied, and the public items
+  api [--write]  compare the libraries' public items with docs/api, or write them there
   ci             check, then the README's two commands
   shaders        validate the shaders and translate them for every backend
   fuzz [TARGET [RUNS]]
@@ -24,6 +26,9 @@ cargo xtask COMMAND
 ";
 
 fn main() -> ExitCode {
+    if let Some(code) = api::as_rustdoc() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = match arguments.split_first() {
         Some((command, rest)) => (command.as_str(), rest),
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         "test" => steps::test(rest),
         "check" => steps::check(),
+        "api" => api::api(rest),
         "ci" => steps::ci(),
         "shaders" => steps::shaders(),
         "fuzz" => fuzz::fuzz(rest),

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::tally::Tally;
-use crate::{chromium, python, vulkan};
+use crate::{api, chromium, python, vulkan};
 
 type Outcome = Result<(), String>;
 
-/// Formatting, clippy and documentation. All in release: build scripts and procedural macros are
+/// Formatting, clippy, documentation and public items. All in release: build scripts and procedural macros are
 /// then compiled once for these steps, the program and the tests.
 pub(crate) fn check() -> Outcome {
     step("format", cargo(&["fmt", "--all", "--check"]))?;
@@ -25,7 +25,8 @@ pub(crate) fn check() -> Outcome {
     step("clippy", clippy)?;
     let mut doc = cargo(&["doc", "--release", "--workspace", "--no-deps", "--locked"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
-    step("documentation", doc)
+    step("documentation", doc)?;
+    api::api(&[])
 }
 
 /// What `.ci/run` does: [`check`], then the README's two commands.
@@ -123,18 +124,28 @@ fn runners(filter: &[String]) -> Vec<(&'static str, Command)> {
         let mut parquet = cargo(&["test", "--release", "--package", "equipoise-pool"]);
         parquet.args(["--features", "parquet", "--test", "files", "parquet::"]);
         commands.push(("Parquet", parquet));
+        // burn with `fusion`, and with WGSL instead of SPIR-V: this compiles burn once more.
+        let mut fusion = cargo(&["test", "--release", "--package", "equipoise-burn"]);
+        fusion.args([
+            "--no-default-features",
+            "--features",
+            "fusion",
+            "--test",
+            "selector",
+        ]);
+        commands.push(("burn's fusion", fusion));
     }
     commands
 }
 
 /// The workspace's folder.
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
 /// Where builds go.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),
         None => root().join("target"),
@@ -146,13 +157,13 @@ fn program() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(arguments).current_dir(root());
     command
 }
 
-fn step(name: &str, mut command: Command) -> Outcome {
+pub(crate) fn step(name: &str, mut command: Command) -> Outcome {
     timed(name, || {
         let status = command.status();
         let status = status.map_err(|error| format!("{name}: cannot run {command:?}: {error}"))?;
