@@ -1,13 +1,15 @@
 //! Shaders in which somebody's own function stands.
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{
+    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+};
 
 use crate::ROW_KEYS;
 
 /// The function that stands in the shader as it is.
 const DEFAULT: &str = include_str!("../wgsl/import/row_key.wgsl");
 
-/// What is wrong with a function.
+/// What is wrong with somebody's WGSL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomError {
     /// Its line, from 1; none where the whole is wrong.
@@ -40,28 +42,43 @@ pub fn row_keys_with(function: &str) -> Result<String, CustomError> {
     let source = ROW_KEYS
         .source
         .replacen(DEFAULT, &format!("{function}\n"), 1);
-    let wrong = |location: Option<naga::SourceLocation>, message: String| {
-        let line = location.and_then(|at| at.line_number.checked_sub(skipped));
-        CustomError {
-            line: line.filter(|line| (1..=lines).contains(line)),
-            message,
-        }
-    };
-    let module = naga::front::wgsl::parse_str(&source)
-        .map_err(|error| wrong(error.location(&source), error.message().into()))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
-    validator.validate(&module).map_err(|error| {
-        let (mut message, mut next) = (
-            String::new(),
-            Some(error.as_inner() as &dyn std::error::Error),
-        );
-        while let Some(cause) = next {
-            message += &format!("{}{cause}", if message.is_empty() { "" } else { ": " });
-            next = cause.source();
-        }
-        wrong(error.location(&source), message)
+    checked(&source, Capabilities::empty()).map_err(|error| CustomError {
+        line: error
+            .line
+            .and_then(|line| line.checked_sub(skipped))
+            .filter(|line| (1..=lines).contains(line)),
+        ..error
     })?;
     Ok(source)
+}
+
+/// WGSL parsed and validated, with what naga says where it is not valid.
+pub(crate) fn checked(
+    source: &str,
+    capabilities: Capabilities,
+) -> Result<(naga::Module, ModuleInfo), CustomError> {
+    let wrong = |location: Option<naga::SourceLocation>, message: String| CustomError {
+        line: location.map(|at| at.line_number),
+        message,
+    };
+    let module = naga::front::wgsl::parse_str(source)
+        .map_err(|error| wrong(error.location(source), error.message().into()))?;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
+        .validate(&module)
+        .map_err(|error| {
+            let (mut message, mut next) = (
+                String::new(),
+                Some(error.as_inner() as &dyn std::error::Error),
+            );
+            while let Some(cause) = next {
+                message += &format!("{}{cause}", if message.is_empty() { "" } else { ": " });
+                next = cause.source();
+            }
+            wrong(error.location(source), message)
+        })?;
+    Ok((module, info))
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@
 //! that naga computes.
 
 mod custom;
+mod own;
 mod parameters;
 mod translate;
 
 pub use custom::{CustomError, row_keys_with};
-
+pub use own::OwnShader;
 pub use parameters::{
     GradientParameters, LogitsParameters, NormsParameters, PeakParameters, RowParameters,
 };
@@ -43,6 +44,11 @@ pub enum Feature {
     Subgroups,
 }
 
+impl Feature {
+    /// Every feature.
+    pub const ALL: &[Feature] = &[Feature::F16, Feature::Matrices, Feature::Subgroups];
+}
+
 /// A validated compute shader with one entry point.
 #[derive(Debug, Clone, Copy)]
 pub struct Shader {
@@ -64,6 +70,16 @@ pub struct Shader {
     pub features: &'static [Feature],
     /// Where the variant can run. Every kernel has one that runs everywhere.
     pub backends: &'static [Backend],
+}
+
+impl Shader {
+    /// Kernel and variant, as files and tables call it: `logits-large_f32`, `row_scores`.
+    pub fn name(&self) -> String {
+        match self.variant {
+            "" => self.kernel.into(),
+            variant => format!("{}-{variant}", self.kernel),
+        }
+    }
 }
 
 /// A struct of a shader, as naga lays it out.

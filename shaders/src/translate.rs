@@ -1,10 +1,9 @@
 //! A shader as the languages of the backends have it, for tests and for reading.
 
 use naga::back::{hlsl, msl, spv};
-use naga::valid::{
-    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
-};
+use naga::valid::{Capabilities, ModuleInfo};
 
+use crate::custom::checked;
 use crate::{Backend, Feature, Shader};
 
 /// What a backend's compiler gets.
@@ -21,15 +20,24 @@ pub enum Translation {
 /// # Errors
 /// What naga says, where it cannot: a shader's `backends` are those for which it can.
 pub fn translate(shader: &Shader, backend: Backend) -> Result<Translation, String> {
-    let module = naga::front::wgsl::parse_str(shader.source).map_err(|e| e.to_string())?;
-    let info = Validator::new(ValidationFlags::all(), capabilities(shader))
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)
-        .map_err(|e| e.to_string())?;
+    translate_source(shader.source, shader.entry, capabilities(shader), backend)
+}
+
+/// As [`translate`], of any compute shader with an entry point of that name.
+pub(crate) fn translate_source(
+    source: &str,
+    entry: &str,
+    capabilities: Capabilities,
+    backend: Backend,
+) -> Result<Translation, String> {
+    let (module, info) = checked(source, capabilities).map_err(|error| error.to_string())?;
     match backend {
-        Backend::Vulkan => to_spirv(&module, &info, shader.entry).map(Translation::Words),
+        Backend::Vulkan => to_spirv(&module, &info, entry).map(Translation::Words),
         Backend::Metal => to_msl(&module, &info).map(Translation::Text),
+        // naga's HLSL writer has no matrices: it panics.
+        Backend::Dx12 if source.contains("wgpu_cooperative_matrix") => {
+            Err("HLSL has no cooperative matrices".into())
+        }
         Backend::Dx12 => to_hlsl(&module, &info).map(Translation::Text),
     }
 }
