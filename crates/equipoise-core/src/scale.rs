@@ -21,6 +21,7 @@ const LINES: usize = 256;
 const LARGEST_ERROR: f64 = BOUND_ROUNDING as f64 / 2.0;
 
 /// Makes the scales of one head, which each call is given again.
+#[derive(Debug)]
 pub struct BoundaryScales {
     /// W less the mean of its rows, rounded to f32, (C, M).
     centred: Vec<f32>,

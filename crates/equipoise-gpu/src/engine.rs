@@ -6,12 +6,12 @@ use equipoise_core::{Engine, Head, Pool, Scorer, Values};
 use equipoise_shaders::{ALL, Shader};
 use half::f16;
 
+use crate::bench::TimedBlock;
 use crate::centres::Centres;
 use crate::device::{Context, Transfers};
 use crate::device_pool::DevicePool;
 use crate::facts::Facts;
 use crate::head::HeadBuffers;
-use crate::kernel_times::TimedBlock;
 use crate::kernels::Kernels;
 use crate::kernels::logits::{LogitBound, LogitsChoice, Path, Request, Storage};
 use crate::parts::OnDevice;
@@ -226,7 +226,9 @@ impl GpuEngine {
                 }
             };
             let timed = TimedBlock::new(self, head, values, &plan, (&path, &buffers)).ok()?;
-            let seconds = variants.iter().map(|kernels| timed.seconds(kernels));
+            let seconds = variants
+                .iter()
+                .map(|kernels| timed.seconds(kernels, &buffers));
             seconds.collect::<Result<_, _>>().ok()
         });
         let mut scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, on_device);

@@ -71,6 +71,16 @@ pub enum GpuError {
         /// Where and what.
         message: String,
     },
+    /// A kernel that does not compute what its CPU twin does.
+    #[error("`{kernel}` {variant} is not what its CPU twin computes: {what}")]
+    Differs {
+        /// Which.
+        kernel: &'static str,
+        /// Which version of it.
+        variant: String,
+        /// Where, and by how much.
+        what: String,
+    },
     /// Rows in a buffer that cannot be a pool's.
     #[error("the embeddings cannot be read where they are: {reason}")]
     Rows {

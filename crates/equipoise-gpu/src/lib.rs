@@ -5,6 +5,7 @@
 //! are offered. Device failures are errors, not panics; everything on the device has a label.
 
 mod adapter;
+mod bench;
 mod block;
 mod ceilings;
 mod centres;
@@ -15,7 +16,6 @@ mod engine;
 mod error;
 mod facts;
 mod head;
-mod kernel_times;
 mod kernels;
 mod parts;
 mod plan;
@@ -27,15 +27,13 @@ mod timer;
 mod upload;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
+pub use bench::{KernelBench, KernelTime, KernelVersion};
 pub use ceilings::Ceilings;
 pub use device::Transfers;
 pub use device_pool::DevicePool;
 pub use engine::GpuEngine;
 pub use error::GpuError;
-pub use kernel_times::KernelTime;
-pub use kernels::logits::{
-    LogitBound, LogitsChoice, Measured, Storage, Trial, logits_variants, measure_logits, try_logits,
-};
+pub use kernels::logits::{LogitBound, LogitsChoice, Storage, Trial, logits_variants, try_logits};
 pub use plan::Sizes;
 pub use resident::ResidentPool;
 pub use row_variants::RowsChoice;

@@ -1,7 +1,7 @@
 //! The CPU engine: every kernel's twin, on all cores.
 //!
 //! One file a kernel, named as its shader: [`logits`], `row_norms`, `row_statistics`, `class_candidates`, `row_keys`, `row_scores`,
-//! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`. A block is cut into parts; a thread makes a part's logits and goes over
+//! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`, and [`twins`] runs them one by one. A block is cut into parts; a thread makes a part's logits and goes over
 //! them at once, while they are in its cache.
 
 mod centres;
@@ -17,6 +17,7 @@ mod row_norms;
 mod row_scores;
 mod row_statistics;
 mod scorer;
+pub mod twins;
 
 pub use row_scores::{RowScores, row_scores};
 pub use scorer::CpuEngine;

@@ -9,7 +9,7 @@ use super::{Checks, Kernel, first_bytes};
 use crate::device::Context;
 use crate::head::ScaleSlice;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ClassCandidates {
     kernel: Kernel,
 }
@@ -35,9 +35,12 @@ impl ClassCandidates {
             true => &CLASS_CANDIDATES_SUBGROUP,
             false => &CLASS_CANDIDATES_PLAIN,
         };
-        Self {
-            kernel: Kernel::new(context, shader, Checks::Full),
-        }
+        Self::of(Kernel::new(context, shader, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the candidates of the rows whose predicted class is in `slice`.

@@ -9,7 +9,7 @@ use super::row_statistics::Rows;
 use super::{Checks, Kernel, first_bytes};
 use crate::device::Context;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gradients {
     kernel: Kernel,
 }
@@ -20,9 +20,12 @@ impl Gradients {
             true => &GRADIENTS_SUBGROUP,
             false => &GRADIENTS_PLAIN,
         };
-        Self {
-            kernel: Kernel::new(context, shader, Checks::Full),
-        }
+        Self::of(Kernel::new(context, shader, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the gradients of all rows, (rows, classes), and what is known of them to `found`.

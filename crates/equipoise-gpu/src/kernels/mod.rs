@@ -10,7 +10,7 @@ pub(crate) mod row_norms;
 pub(crate) mod row_scores;
 pub(crate) mod row_statistics;
 
-use equipoise_shaders::Shader;
+use equipoise_shaders::{OwnShader, Shader};
 use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
 
 use crate::GpuError;
@@ -78,6 +78,8 @@ pub(crate) enum Checks {
 pub(crate) struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
+    /// Which bindings its layout has, where they are not all that are recorded.
+    used: Option<Vec<u32>>,
 }
 
 impl Kernel {
@@ -90,6 +92,15 @@ impl Kernel {
             shader.entry,
             checks,
         )
+    }
+
+    /// Somebody's own version of a kernel.
+    pub(crate) fn of_own(context: &Context, label: &str, own: &OwnShader) -> Self {
+        let (source, entry) = (&own.source, &own.entry);
+        Self {
+            used: Some(own.bindings.clone()),
+            ..Self::of_source(context, label, source, entry, Checks::Full)
+        }
     }
 
     /// The kernel of any source.
@@ -133,6 +144,7 @@ impl Kernel {
         Self {
             label: label.into(),
             pipeline,
+            used: None,
         }
     }
 
@@ -156,8 +168,10 @@ impl Kernel {
         resources: &[(u32, BindingResource<'_>)],
         groups: [u32; 2],
     ) {
+        let used = |binding: &u32| self.used.as_ref().is_none_or(|used| used.contains(binding));
         let entries: Vec<wgpu::BindGroupEntry<'_>> = resources
             .iter()
+            .filter(|(binding, _)| used(binding))
             .map(|(binding, resource)| wgpu::BindGroupEntry {
                 binding: *binding,
                 resource: resource.clone(),

@@ -8,7 +8,7 @@ use super::row_statistics::Rows;
 use super::{Checks, Kernel, first_bytes};
 use crate::device::Context;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Nearest {
     kernel: Kernel,
 }
@@ -19,9 +19,12 @@ impl Nearest {
             true => &NEAREST_SUBGROUP,
             false => &NEAREST_PLAIN,
         };
-        Self {
-            kernel: Kernel::new(context, shader, Checks::Full),
-        }
+        Self::of(Kernel::new(context, shader, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the nearest centre of every row.

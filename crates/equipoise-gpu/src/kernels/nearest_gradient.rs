@@ -8,7 +8,7 @@ use wgpu::{Buffer, CommandEncoder};
 use super::{Checks, Kernel, first_bytes, group_per_row};
 use crate::device::Context;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NearestGradient {
     kernel: Kernel,
 }
@@ -32,9 +32,12 @@ impl NearestGradient {
             true => &NEAREST_GRADIENT_SUBGROUP,
             false => &NEAREST_GRADIENT_PLAIN,
         };
-        Self {
-            kernel: Kernel::new(context, shader, Checks::Full),
-        }
+        Self::of(Kernel::new(context, shader, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the nearest centre of every row of which kernel `gradients` knows something.

@@ -7,7 +7,7 @@ use wgpu::{BindingResource, Buffer, BufferBinding, CommandEncoder};
 use super::{Checks, Kernel, Storage, Values, group_per_row};
 use crate::device::Context;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RowNorms {
     f32: Kernel,
     f16: Kernel,
@@ -18,6 +18,14 @@ impl RowNorms {
         Self {
             f32: Kernel::new(context, &ROW_NORMS_F32, Checks::Full),
             f16: Kernel::new(context, &ROW_NORMS_F16, Checks::Full),
+        }
+    }
+
+    /// A version of it, for the one storage that it reads.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self {
+            f32: kernel.clone(),
+            f16: kernel,
         }
     }
 

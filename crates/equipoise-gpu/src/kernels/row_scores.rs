@@ -12,16 +12,19 @@ use crate::head::ScaleSlice;
 /// Columns beside the distances: predicted class, runner-up, least distance, margin, confidence, entropy.
 pub(crate) const COLUMNS: usize = 6;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RowScores {
     kernel: Kernel,
 }
 
 impl RowScores {
     pub(crate) fn new(context: &Context) -> Self {
-        Self {
-            kernel: Kernel::new(context, &ROW_SCORES, Checks::Full),
-        }
+        Self::of(Kernel::new(context, &ROW_SCORES, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the scores of the rows whose predicted class is in `slice`: distances (rows, C), columns

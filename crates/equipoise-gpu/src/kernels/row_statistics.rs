@@ -11,7 +11,7 @@ use super::{Checks, Kernel, first_bytes, group_per_row};
 use crate::device::Context;
 use crate::head::ScaleSlice;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RowStatistics {
     kernel: Kernel,
 }
@@ -70,9 +70,12 @@ impl RowStatistics {
             true => &ROW_STATISTICS_SUBGROUP,
             false => &ROW_STATISTICS_PLAIN,
         };
-        Self {
-            kernel: Kernel::new(context, shader, Checks::Full),
-        }
+        Self::of(Kernel::new(context, shader, Checks::Full))
+    }
+
+    /// A version of it.
+    pub(crate) fn of(kernel: Kernel) -> Self {
+        Self { kernel }
     }
 
     /// Records the statistics of the rows whose predicted class is in `slice`.

@@ -92,6 +92,11 @@ impl Logits {
         })
     }
 
+    /// Whether the device is software on the CPU.
+    pub(crate) fn software(&self) -> bool {
+        self.facts.software
+    }
+
     /// Whether a name decides.
     pub(crate) fn is_named(&self) -> bool {
         self.named.is_some()
@@ -147,16 +152,18 @@ impl Logits {
     }
 
     /// Every variant that can serve `request`, timed.
-    pub(crate) fn measured(&self, request: Request<'_>) -> Result<Vec<Measured>, GpuError> {
+    pub(super) fn measured(&self, request: Request<'_>) -> Result<Vec<Measured>, GpuError> {
+        measure(&self.context, &self.fitting(request), request)
+    }
+
+    /// Every variant that can serve `request`, compiled. One that does not compile here, or fails its trial, is none;
+    /// if the first does not, that shows when it is used.
+    pub(crate) fn fitting(&self, request: Request<'_>) -> Vec<Path> {
         let fit = VARIANTS
             .iter()
             .filter(|variant| self.unfit(variant, request).is_none());
-        // One that does not compile here, or fails its trial, is no candidate. If the first does
-        // not, that shows when it is used.
-        let paths: Vec<Path> = fit
-            .filter_map(|variant| self.compiled(variant, request.storage).ok())
-            .collect();
-        measure(&self.context, &paths, request)
+        fit.filter_map(|variant| self.compiled(variant, request.storage).ok())
+            .collect()
     }
 
     /// The variant, compiled and tried once.
@@ -204,25 +211,6 @@ fn forgetful(gpu: &Gpu) -> Result<Logits, GpuError> {
     let context = Context::new(gpu.device.clone(), gpu.queue.clone());
     let facts = Facts::of(&gpu.adapter, &gpu.device);
     Logits::new(&context, facts, &LogitsChoice::Auto, Cache::none())
-}
-
-/// Every variant that `gpu` can run on `rows` rows of embeddings against `head`, timed for a few
-/// milliseconds each. Nothing is remembered.
-///
-/// # Errors
-/// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
-pub fn measure_logits(
-    gpu: &Gpu,
-    head: &Head,
-    storage: Storage,
-    rows: usize,
-) -> Result<Vec<Measured>, GpuError> {
-    forgetful(gpu)?.measured(Request {
-        head,
-        storage,
-        rows,
-        most: LogitBound::ANY,
-    })
 }
 
 /// What came of trying a variant on a device.

@@ -28,15 +28,11 @@ const REPEATS: usize = 3;
 
 /// A variant of kernel `logits` and what it was measured at.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub(super) struct Measured {
     /// The variant's name.
-    pub variant: &'static str,
-    /// Seconds for a product of `rows` rows.
-    pub seconds: f64,
-    /// Rows of the product.
-    pub rows: usize,
-    /// 2 · rows · M · C operations a second, in 10⁹.
-    pub gflops: f64,
+    pub(super) variant: &'static str,
+    /// Seconds of a product.
+    pub(super) seconds: f64,
 }
 
 /// The name of the fastest.
@@ -79,12 +75,9 @@ pub(super) fn measure(
         logits: &logits,
     };
     let time = |path: &Path| {
-        let seconds = seconds(context, &timer, path, request.head, arguments)?;
         Ok(Measured {
             variant: path.variant.name,
-            seconds,
-            rows,
-            gflops: 2e-9 * (rows * dim * classes) as f64 / seconds,
+            seconds: seconds(context, &timer, path, request.head, arguments)?,
         })
     };
     paths.iter().map(time).collect()

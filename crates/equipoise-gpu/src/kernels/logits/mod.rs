@@ -15,7 +15,7 @@ mod variants;
 mod weights;
 
 use bytemuck::bytes_of;
-use equipoise_shaders::LogitsParameters;
+use equipoise_shaders::{LogitsParameters, OwnShader};
 use wgpu::{Buffer, CommandEncoder};
 
 use super::{Checks, Kernel, Values, first_bytes};
@@ -23,15 +23,15 @@ use crate::GpuError;
 use crate::device::Context;
 
 pub use bound::LogitBound;
-pub use choice::{LogitsChoice, Trial, logits_variants, measure_logits, try_logits};
-pub use measure::Measured;
+pub use choice::{LogitsChoice, Trial, logits_variants, try_logits};
 pub use variants::Storage;
 
 pub(crate) use choice::{Logits, Request};
+pub(crate) use trial::largest_of;
 pub(crate) use variants::LEAST_TILE;
 pub(crate) use weights::Weights;
 
-use variants::Variant;
+use variants::{Arithmetic, VARIANTS, Variant};
 
 /// One variant, compiled.
 #[derive(Debug, Clone)]
@@ -39,6 +39,9 @@ pub(crate) struct Path {
     variant: &'static Variant,
     storage: Storage,
     kernel: Kernel,
+    /// Rows and classes of a workgroup's tile.
+    tile: [u32; 2],
+    arithmetic: Arithmetic,
 }
 
 /// A block's embeddings, in the path's storage, and where its logits, (rows, classes), go.
@@ -64,12 +67,48 @@ impl Path {
             storage,
             // The variants' tests show that they stay within their bindings and end.
             kernel: Kernel::new(context, shader, Checks::Proven),
+            tile: variant.tile,
+            arithmetic: variant.arithmetic,
         })
+    }
+
+    /// Somebody's own version: of f32 products lane by lane, summed in any order.
+    pub(crate) fn own(
+        context: &Context,
+        own: &OwnShader,
+        storage: Storage,
+    ) -> Result<Self, GpuError> {
+        let tile = ["TILE_ROWS", "TILE_CLASSES"].map(|name| own.constants.get(name).copied());
+        let [Some(rows @ 1..), Some(classes @ 1..)] = tile else {
+            return Err(GpuError::Wgsl {
+                of: "logits".into(),
+                message: "constants TILE_ROWS and TILE_CLASSES say what a workgroup makes, each a u32 from 1".into(),
+            });
+        };
+        Ok(Self {
+            variant: &VARIANTS[0],
+            storage,
+            kernel: Kernel::of_own(context, "logits of one's own", own),
+            tile: [rows, classes],
+            arithmetic: Arithmetic::Lanes { block: u32::MAX },
+        })
+    }
+
+    /// The variant's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.variant.name
+    }
+
+    /// The WGSL of the variant.
+    pub(crate) fn source(&self) -> &'static str {
+        self.variant
+            .shader(self.storage)
+            .map_or("", |shader| shader.source)
     }
 
     /// How far the logits may be off.
     pub(crate) fn bound(&self, dim: usize) -> LogitBound {
-        self.variant.bound(dim)
+        self.arithmetic.bound(dim)
     }
 
     /// Records the logits of the classes of `weights`.
@@ -106,7 +145,7 @@ impl Path {
         ];
         let more = weights.parts[1..].iter();
         resources.extend(more.map(Buffer::as_entire_binding));
-        let [tile_rows, tile_classes] = self.variant.tile;
+        let [tile_rows, tile_classes] = self.tile;
         // Columns of tiles fastest: neighbours share the rows, and all share the head.
         let groups = [
             parameters.count.div_ceil(tile_classes),

@@ -2,9 +2,10 @@
 
 use equipoise_core::{Head, Values, definition};
 use half::f16;
+use rayon::prelude::*;
 use wgpu::BufferUsages;
 
-use super::{Arguments, Path, Storage, Values as DeviceValues};
+use super::{Arguments, LogitBound, Path, Storage, Values as DeviceValues};
 use crate::GpuError;
 use crate::device::{Context, Growing};
 
@@ -60,9 +61,16 @@ pub(super) fn largest_error(
     values: Values<'_>,
     head: &Head,
 ) -> Result<f64, GpuError> {
-    let (classes, dim) = (head.classes(), head.dim());
     let found = product(context, path, values, head)?;
-    let bound = path.bound(dim);
+    let mut wide = vec![0.0; values.len()];
+    values.widen(&mut wide);
+    Ok(largest_of(&found, &wide, head, path.bound(head.dim())))
+}
+
+/// The largest error of `found`, logits (rows, C) of `rows`, (rows, M), in units of what `bound` allows for their
+/// row.
+pub(crate) fn largest_of(found: &[f32], rows: &[f32], head: &Head, bound: LogitBound) -> f64 {
+    let (classes, dim) = (head.classes(), head.dim());
     let largest_weight = (0..classes)
         .map(|class| norm(head.class_weight(class)))
         .fold(0.0, f64::max);
@@ -71,11 +79,9 @@ pub(super) fn largest_error(
         .iter()
         .fold(0.0, |max: f64, b| max.max(b.abs().into()));
     let root = (dim as f64).sqrt();
-    let mut wide = vec![0.0; values.len()];
-    values.widen(&mut wide);
-    let errors = wide
-        .chunks(dim)
-        .zip(found.chunks(classes))
+    let errors = rows
+        .par_chunks(dim)
+        .zip(found.par_chunks(classes))
         .map(|(x, found)| {
             let norm = norm(x);
             let least = 2.0 * f64::from(f32::MIN_POSITIVE);
@@ -97,7 +103,7 @@ pub(super) fn largest_error(
             })
             .fold(0.0, f64::max)
         });
-    Ok(errors.fold(0.0, f64::max))
+    errors.reduce(|| 0.0, f64::max)
 }
 
 /// Numbers in -1..1, the same for the same seed (splitmix64).

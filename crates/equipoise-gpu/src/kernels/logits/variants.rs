@@ -153,9 +153,16 @@ impl Variant {
         matches!(self.arithmetic, Arithmetic::Matrices(_))
     }
 
-    /// How far its logits may be off with `dim` columns: `bound.rs` derives it.
+    /// How far its logits may be off with `dim` columns.
     pub(crate) fn bound(&self, dim: usize) -> LogitBound {
-        match self.arithmetic {
+        self.arithmetic.bound(dim)
+    }
+}
+
+impl Arithmetic {
+    /// How far its logits may be off with `dim` columns: `bound.rs` derives it.
+    pub(crate) fn bound(self, dim: usize) -> LogitBound {
+        match self {
             Arithmetic::Lanes { block } => bound::of_lanes(dim, block),
             Arithmetic::Matrices(matrices) => bound::of_matrices(dim, matrices),
         }

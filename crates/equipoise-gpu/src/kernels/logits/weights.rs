@@ -31,7 +31,7 @@ impl Path {
             context.write(&buffer, bytes);
             buffer
         };
-        let (parts, unscale) = match self.variant.arithmetic {
+        let (parts, unscale) = match self.arithmetic {
             Arithmetic::Lanes { .. } => {
                 let whole = storage("head weight", bytemuck::cast_slice(weight));
                 (vec![whole], 1.0)
@@ -39,7 +39,7 @@ impl Path {
             Arithmetic::Matrices(Matrices { parts, depth, .. }) => {
                 // The whole head's, as the bound is relative to its largest weight.
                 let scale = split::scale(head.weight()).unwrap_or(1.0);
-                let padding = [self.variant.tile[1], depth];
+                let padding = [self.tile[1], depth];
                 let split = split::split(weight, dim, scale, parts, padding);
                 let parts = split.parts.iter();
                 let parts = parts.map(|part| storage("head part", bytemuck::cast_slice(part)));

@@ -118,11 +118,7 @@ fn measurements_are_of_every_variant_that_fits() {
     let measured = logits.measured(request(&head)).expect("measurements");
     let names: Vec<_> = measured.iter().map(|found| found.variant).collect();
     assert!(names.starts_with(&["small", "large"]), "{names:?}");
-    assert!(
-        measured
-            .iter()
-            .all(|found| found.seconds > 0.0 && found.gflops > 0.0)
-    );
+    assert!(measured.iter().all(|found| found.seconds > 0.0));
     let best = fastest(&measured).expect("one");
     assert!(names.contains(&best));
 }

@@ -206,6 +206,8 @@ pub(super) fn with_source(
         variant,
         storage,
         kernel: kernel.unwrap_or_else(|e| panic!("{}: {e}\n{}", variant.name, shader.source)),
+        tile: variant.tile,
+        arithmetic: variant.arithmetic,
     }
 }
 
