@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::vectorised::vectorised;
-
 /// Chains of multiply-adds that do not wait for each other: more than two units of a latency of five
 /// cycles keep busy, and as many as registers hold.
 const CHAINS: usize = 12;
@@ -30,10 +28,10 @@ impl CpuCeilings {
     /// Measures them, for about `budget` in all. Takes half a gigabyte of memory meanwhile.
     pub fn measure(budget: Duration) -> Self {
         let each = budget / 3;
-        let narrow = best(each, multiply_add::<8>);
-        let wide = best(each, multiply_add::<16>);
+        let rates = STEPS.iter().filter(|step| (step.is_able)());
+        let rates = rates.map(|step| best(each / 2, |rounds| multiply_add(step, rounds)));
         Self {
-            fma_gflops: narrow.max(wide),
+            fma_gflops: rates.fold(0.0, f64::max),
             copy_gbytes: copy(each),
         }
     }
@@ -60,45 +58,104 @@ fn best(budget: Duration, mut run: impl FnMut(usize) -> f64) -> f64 {
     }
 }
 
-/// Every thread multiplies and adds, `rounds` thousand times on each of the chains' vectors of `LANES`
-/// numbers. Returns the operations of all.
-fn multiply_add<const LANES: usize>(rounds: usize) -> f64 {
-    let steps = rounds * 1000;
-    let fused = is_fused();
-    rayon::broadcast(|_| {
-        vectorised(
-            #[inline(always)]
-            || match fused {
-                true => chains::<LANES>(steps, |x, a, b| x.mul_add(a, b)),
-                false => chains::<LANES>(steps, |x, a, b| x * a + b),
-            },
-        )
-    });
-    2.0 * (LANES * CHAINS * steps * rayon::current_num_threads()) as f64
+/// A way to multiply and add.
+struct Step {
+    /// Whether this processor has it.
+    is_able: fn() -> bool,
+    /// Operations of one of the chains' steps.
+    operations: usize,
+    /// Runs so many steps of each chain.
+    run: fn(usize),
 }
 
-/// Whether a multiply-add is one instruction; where it is not, a library's function is far slower than
-/// two instructions.
-fn is_fused() -> bool {
+/// Each way that there is: instructions by name, since compilers do not turn loops over arrays into them everywhere.
+const STEPS: &[Step] = &[
+    Step {
+        is_able: || true,
+        operations: 2 * 8,
+        run: plain::run,
+    },
     #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("fma");
-    #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
+    Step {
+        is_able: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        operations: 2 * 8,
+        // SAFETY: only called where `is_able` says so.
+        run: |steps| unsafe { x86::run_256(steps) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Step {
+        is_able: || is_x86_feature_detected!("avx512f"),
+        operations: 2 * 16,
+        // SAFETY: as above.
+        run: |steps| unsafe { x86::run_512(steps) },
+    },
+];
+
+/// Every thread multiplies and adds, `rounds` thousand times on each of the chains. Returns the operations of all.
+fn multiply_add(step: &Step, rounds: usize) -> f64 {
+    let steps = rounds * 1000;
+    rayon::broadcast(|_| (step.run)(steps));
+    (step.operations * CHAINS * steps * rayon::current_num_threads()) as f64
 }
 
-#[inline(always)]
-fn chains<const LANES: usize>(steps: usize, step: impl Fn(f32, f32, f32) -> f32) {
-    // Numbers that the compiler does not know to be equal, nor to converge.
-    let mut sums = black_box([[0.5f32; LANES]; CHAINS]);
-    let (factor, summand) = black_box((0.99f32, 0.001f32));
-    for _ in 0..steps {
-        for sum in &mut sums {
-            for lane in sum {
-                *lane = step(*lane, factor, summand);
+/// Numbers that the compiler does not know to be equal, nor to converge.
+const FIRST: f32 = 0.5;
+const FACTOR: f32 = 0.99;
+const SUMMAND: f32 = 0.001;
+
+mod plain {
+    use super::*;
+
+    /// Of vectors as the compiler makes them.
+    pub(super) fn run(steps: usize) {
+        let mut sums = black_box([[FIRST; 8]; CHAINS]);
+        let (factor, summand) = black_box((FACTOR, SUMMAND));
+        for _ in 0..steps {
+            for sum in &mut sums {
+                for lane in sum {
+                    *lane = match cfg!(target_arch = "aarch64") {
+                        // One instruction there; elsewhere it may be a library's function.
+                        true => lane.mul_add(factor, summand),
+                        false => *lane * factor + summand,
+                    };
+                }
             }
         }
+        black_box(sums);
     }
-    black_box(sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps};
+
+    use super::*;
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn run_256(steps: usize) {
+        let mut sums = [_mm256_set1_ps(black_box(FIRST)); CHAINS];
+        let factor = _mm256_set1_ps(black_box(FACTOR));
+        let summand = _mm256_set1_ps(black_box(SUMMAND));
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, summand);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn run_512(steps: usize) {
+        let mut sums = [_mm512_set1_ps(black_box(FIRST)); CHAINS];
+        let factor = _mm512_set1_ps(black_box(FACTOR));
+        let summand = _mm512_set1_ps(black_box(SUMMAND));
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, summand);
+            }
+        }
+        black_box(sums);
+    }
 }
 
 fn copy(budget: Duration) -> f64 {

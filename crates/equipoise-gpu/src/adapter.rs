@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use equipoise_shaders::{Feature, Shader};
 use wgpu::{Backend, Backends, DeviceType, Features};
 
 use crate::GpuError;
+use crate::facts::Facts;
 
 /// The backends offered: those with compute shaders as the kernels need them.
 const BACKENDS: Backends = Backends::VULKAN
@@ -171,6 +173,32 @@ impl Gpu {
             device,
             queue,
         })
+    }
+
+    /// What the device does not have of what `shader` needs.
+    pub fn lacks(&self, shader: &Shader) -> Option<String> {
+        let facts = Facts::of(&self.adapter, &self.device);
+        let limits = self.device.limits();
+        let has = |feature: &Feature| match feature {
+            Feature::F16 => facts.features.contains(Features::SHADER_F16),
+            Feature::Matrices => !facts.matrices.is_empty(),
+            Feature::Subgroups => facts.features.contains(Features::SUBGROUP),
+        };
+        let lanes: u32 = shader.workgroup_size.iter().product();
+        let most_lanes = limits.max_compute_invocations_per_workgroup;
+        let most_bytes = limits.max_compute_workgroup_storage_size;
+        if !facts.runs(shader.backends) {
+            return Some(format!("it runs on {:?}", shader.backends));
+        }
+        if let Some(feature) = shader.features.iter().find(|feature| !has(feature)) {
+            return Some(format!("no {feature:?}"));
+        }
+        if lanes > most_lanes {
+            return Some(format!("{lanes} lanes, at most {most_lanes}"));
+        }
+        let bytes = shader.workgroup_bytes;
+        (bytes > most_bytes)
+            .then(|| format!("{bytes} bytes of workgroup memory, at most {most_bytes}"))
     }
 
     /// A device with the adapter's limits and what is optional, or without the latter where the

@@ -48,35 +48,32 @@ impl Ceilings {
     /// # Errors
     /// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
     pub fn measure(gpu: &Gpu, budget: Duration) -> Result<Self, GpuError> {
-        let context = Context::new(gpu.device.clone(), gpu.queue.clone());
         let facts = Facts::of(&gpu.adapter, &gpu.device);
-        let limits = gpu.device.limits();
-        let most = match facts.software {
-            true => SOFTWARE_BYTES,
-            false => BYTES,
-        };
-        let bytes = most
-            .min(limits.max_storage_buffer_binding_size)
-            .min(limits.max_buffer_size);
-        let bench = Bench {
-            timer: Timer::of(&context),
-            parameters: context.buffer(
-                "peak parameters",
-                size_of::<PeakParameters>() as u64,
-                BufferUsages::UNIFORM | BufferUsages::COPY_DST,
-            ),
-            context,
-            budget: budget / 4,
-            bytes: bytes & !15,
-        };
+        let bench = Bench::new(gpu, &facts, budget / 4);
         Ok(Self {
             fma_gflops: bench.fma()?,
             matrix_gflops: bench.matrices(&facts)?,
-            copy_gbytes: bench.copy()?,
+            copy_gbytes: bench.copy(WIDEST)?,
             upload_gbytes: bench.upload()?,
             device_clock: bench.timer.on_device(),
         })
     }
+}
+
+/// Bytes that a lane loads and stores at once in the copy that is a ceiling.
+const WIDEST: u64 = 16;
+
+/// How fast `gpu` copies its own memory by loads and stores of 4, 8 and 16 bytes a lane, each for about `budget`: bytes of
+/// a load, and bytes a second read plus written, in 10⁹.
+///
+/// # Errors
+/// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
+pub fn copy_by_width(gpu: &Gpu, budget: Duration) -> Result<Vec<(u64, f64)>, GpuError> {
+    let bench = Bench::new(gpu, &Facts::of(&gpu.adapter, &gpu.device), budget);
+    let widths = [4, 8, WIDEST].into_iter();
+    widths
+        .map(|width| Ok((width, bench.copy(width)?)))
+        .collect()
 }
 
 struct Bench {
@@ -86,9 +83,35 @@ struct Bench {
     /// Time for each ceiling.
     budget: Duration,
     bytes: u64,
+    /// Most workgroups in one dimension.
+    groups: u32,
 }
 
 impl Bench {
+    fn new(gpu: &Gpu, facts: &Facts, budget: Duration) -> Self {
+        let context = Context::new(gpu.device.clone(), gpu.queue.clone());
+        let limits = gpu.device.limits();
+        let most = match facts.software {
+            true => SOFTWARE_BYTES,
+            false => BYTES,
+        };
+        let bytes = most
+            .min(limits.max_storage_buffer_binding_size)
+            .min(limits.max_buffer_size);
+        Self {
+            timer: Timer::of(&context),
+            parameters: context.buffer(
+                "peak parameters",
+                size_of::<PeakParameters>() as u64,
+                BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+            ),
+            context,
+            budget,
+            bytes: bytes & !15,
+            groups: limits.max_compute_workgroups_per_dimension,
+        }
+    }
+
     fn storage(&self, label: &str, bytes: u64) -> Result<Buffer, GpuError> {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         self.context
@@ -175,24 +198,44 @@ impl Bench {
         self.best_of_kernel(shader, operations.into()).map(Some)
     }
 
-    fn copy(&self) -> Result<f64, GpuError> {
-        let kernel = self.kernel(&PEAK_COPY)?;
-        let source = self.storage("copied", self.bytes)?;
+    /// By loads and stores of `width` bytes.
+    fn copy(&self, width: u64) -> Result<f64, GpuError> {
+        let kernel = match width {
+            WIDEST => self.kernel(&PEAK_COPY)?,
+            narrower => {
+                let word = if narrower == 4 { "u32" } else { "vec2<u32>" };
+                let source = PEAK_COPY.source.replace("vec4<u32>", word);
+                let compile = || {
+                    let (entry, checks) = (PEAK_COPY.entry, Checks::Full);
+                    let label = "peak copy";
+                    Ok(Kernel::of_source(
+                        &self.context,
+                        label,
+                        &source,
+                        entry,
+                        checks,
+                    ))
+                };
+                self.context.guarded(compile)?
+            }
+        };
+        let of_group = width * u64::from(peak_copy::LANES * peak_copy::EACH);
+        let bytes = self.bytes.min(of_group * u64::from(self.groups));
+        let source = self.storage("copied", bytes)?;
         self.context.fill(&source);
-        let target = self.storage("copy", self.bytes)?;
-        let count = (self.bytes / 16) as u32;
+        let target = self.storage("copy", bytes)?;
         let parameters = PeakParameters {
-            count,
+            count: (bytes / width) as u32,
             ..Default::default()
         };
         self.context.write(&self.parameters, bytes_of(&parameters));
-        let groups = count.div_ceil(peak_copy::LANES * peak_copy::EACH);
+        let groups = bytes.div_ceil(of_group) as u32;
         let resources = [
             self.parameters.as_entire_binding(),
-            first_bytes(&source, self.bytes),
-            first_bytes(&target, self.bytes),
+            first_bytes(&source, bytes),
+            first_bytes(&target, bytes),
         ];
-        self.best(2.0 * self.bytes as f64, |rounds| {
+        self.best(2.0 * bytes as f64, |rounds| {
             self.timer.time(|encoder| {
                 for _ in 0..rounds {
                     kernel.record(&self.context, encoder, &resources, [groups, 1]);
@@ -232,6 +275,10 @@ mod tests {
         let found = Ceilings::measure(&gpu, Duration::from_millis(40)).expect("ceilings");
         let rates = [found.fma_gflops, found.copy_gbytes, found.upload_gbytes];
         let rates = rates.into_iter().chain(found.matrix_gflops);
+        let widths = copy_by_width(&gpu, Duration::from_millis(10)).expect("rates");
+        let bytes: Vec<u64> = widths.iter().map(|(width, _)| *width).collect();
+        assert_eq!(bytes, [4, 8, 16]);
+        let rates = rates.chain(widths.into_iter().map(|(_, rate)| rate));
         // From a processor's core to what no device reaches, 10¹⁷ a second.
         rates.for_each(|rate| assert!((1e-3..1e8).contains(&rate), "{found:?}"));
     }

@@ -27,8 +27,8 @@ mod timer;
 mod upload;
 
 pub use adapter::{AdapterSummary, DeviceChoice, Gpu, adapters, real_gpu};
-pub use bench::{KernelBench, KernelTime, KernelVersion};
-pub use ceilings::Ceilings;
+pub use bench::{KernelBench, KernelTime, KernelVersion, Tuning, tunings};
+pub use ceilings::{Ceilings, copy_by_width};
 pub use device::Transfers;
 pub use device_pool::DevicePool;
 pub use engine::GpuEngine;
@@ -40,4 +40,5 @@ pub use row_variants::RowsChoice;
 pub use scores::{ScoreTargets, Target};
 pub use timer::Timer;
 
+pub use equipoise_shaders as shaders;
 pub use wgpu;

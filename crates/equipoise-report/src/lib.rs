@@ -6,6 +6,7 @@ mod document;
 mod html;
 mod lines;
 mod page;
+mod roofline;
 mod table;
 
 pub use balance::Balance;
@@ -13,4 +14,5 @@ pub use bars::{Bars, bars_svg};
 pub use document::{Block, Cell, Document, Grid, Strip};
 pub use lines::{Line, LinePoint, Lines};
 pub use page::{Group, Page, Tile};
+pub use roofline::{Point, Roof, Roofline};
 pub use table::Table;

@@ -34,11 +34,17 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
             "nearest_gradient",
             "select base",
             "select mase",
-            "select margin"
+            "select margin",
+            // By burn.
+            "logits",
+            "row_statistics",
+            "select mase"
         ]
     );
     for row in json["rows"].as_array().expect("rows") {
         assert!(row["median_ms"].as_f64() > Some(0.0), "{row}");
+        let samples = row["samples_ms"].as_array().expect("samples");
+        assert!(samples.len() >= 5 && row["clock"] == "host", "{row}");
         assert!(row["compute_share"].as_f64() > Some(0.0), "{row}");
         assert!(row["bandwidth_share"].as_f64() > Some(0.0), "{row}");
     }
@@ -58,7 +64,9 @@ fn json_goes_to_a_file_and_the_table_to_stdout() {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
     let json: Value = serde_json::from_str(&bench.read("new.json")).expect("JSON");
-    assert_eq!(json["rows"].as_array().map(Vec::len), Some(16));
+    // Of f16 without burn, which is measured in f32.
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(19));
+    assert_eq!(json["omitted"][0]["failed"], false);
     assert_eq!(json["complete"], true);
     bench
         .run(&format!("{TINY} --out new.json"))
@@ -75,25 +83,36 @@ fn a_run_compares_with_an_earlier_one() {
     bench.run(&format!("{TINY} --out old.json")).ok();
     // The earlier run becomes one of a far faster and one of a far slower machine.
     let mut old: Value = serde_json::from_str(&bench.read("old.json")).expect("JSON");
-    old["rows"][0]["median_ms"] = 1e-9.into();
-    old["rows"][1]["median_ms"] = 1e9.into();
+    for (row, milliseconds) in [(0, 1e-9), (1, 1e9)] {
+        old["rows"][row]["median_ms"] = milliseconds.into();
+        old["rows"][row]["samples_ms"] = vec![milliseconds; 9].into();
+    }
+    // An earlier program's rows have no samples.
+    old["rows"][2]
+        .as_object_mut()
+        .expect("a row")
+        .remove("samples_ms");
     bench.write("old.json", old.to_string());
     let run = bench.run(&format!("{TINY} --compare old.json")).ok();
-    assert!(
-        run.stdout.contains("ratio") && run.stdout.contains("slower"),
-        "{}",
-        run.stdout
-    );
+    for words in ["ratio", "slower", "faster", "Mann–Whitney"] {
+        assert!(run.stdout.contains(words), "{}", run.stdout);
+    }
     let run = bench
         .run(&format!("{TINY} --shape 61,8,3 --compare old.json --json"))
         .ok();
     let comparison = &run.json()["comparison"];
-    assert_eq!(comparison["unmatched"], 8);
+    assert_eq!(comparison["unmatched"], 11);
     let slower: Vec<_> = comparison["rows"].as_array().expect("rows")[..2]
         .iter()
         .map(|row| row["slower"].as_bool())
         .collect();
     assert_eq!(slower, [Some(true), Some(false)]);
+    assert_eq!(comparison["rows"][1]["verdict"], "faster");
+    assert!(
+        comparison["rows"][0]["p"].as_f64() < Some(0.01),
+        "{comparison}"
+    );
+    assert!(comparison["rows"][2]["p"].is_null(), "{comparison}");
 }
 
 #[test]

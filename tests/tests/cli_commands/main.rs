@@ -3,6 +3,7 @@
 mod about;
 mod bad_input;
 mod bench;
+mod bench_kernels;
 mod compare;
 mod constraints;
 mod demo;

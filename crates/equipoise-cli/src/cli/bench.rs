@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::commands::bench::{Job, MakePool, Measure, Shape};
+use crate::commands::bench::{Axis, Dump, Job, MakePool, Measure, OwnKernel, Peers, Shape};
 use crate::failure::{Failure, Result};
 
 /// Arguments of `bench`.
@@ -17,8 +17,15 @@ Examples:
   equipoise bench --device gpu --compare before.json
   equipoise bench --device all --check --full --out everything.json
   equipoise bench --shape 100000,384,50 --shape 100000,384,50,500,f16
+  equipoise bench --list --device gpu
+  equipoise bench --device gpu --only logits --only row_norms
+  equipoise bench --device gpu --sweep dim --sweep constants --shape 16384,512,100
+  equipoise bench --dump shaders                         # final WGSL, SPIR-V, MSL and HLSL
+  equipoise bench --device gpu --kernel row_norms-mine.wgsl --watch
+  equipoise bench --device gpu --roofline card.svg
   equipoise bench --make-pool big.safetensors --shape 1280000,2048,1000,f16
 
+Every kernel is checked against its CPU twin before it is timed; one that is not right is not timed, and the exit code is 1.
 A kernel is timed on one block of rows, by the device's clock where it has one. A selection is
 timed as a whole, from a pool in memory: streamed to the device, or resident on it. Shares are of
 what the device reached in the same run: by multiply-adds (by matrix cores, where those did the
@@ -56,6 +63,36 @@ pub(crate) struct BenchArgs {
         conflicts_with_all = ["file", "out", "compare", "full", "check"]
     )]
     make_pool: Option<PathBuf>,
+    /// List kernels and selections, and whether the device runs them, and measure nothing
+    #[arg(long, conflicts_with_all = ["make_pool", "dump", "kernel", "sweep", "only", "full", "check", "shape"])]
+    list: bool,
+    /// Measure only what has PART in its name, or in /NAME/VARIANT where PART has a slash. Repeatable; commas separate
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Check and time a version of a kernel from a file, beside ours. KERNEL=FILE, or a file whose name begins with the
+    /// kernel's. It has the kernel's bindings, and any workgroup size. Repeatable
+    #[arg(long, value_name = "FILE.wgsl", conflicts_with = "make_pool")]
+    kernel: Vec<OwnKernel>,
+    /// Check and time those files again whenever they change, until ctrl-C
+    #[arg(long, requires = "kernel", conflicts_with = "dump")]
+    watch: bool,
+    /// Give up a kernel of --kernel that takes longer than this, in seconds: its loops may not end
+    #[arg(long, value_name = "S", default_value = "300", value_parser = seconds)]
+    patience: Duration,
+    /// Vary one thing of --shape: rows, dim or classes around powers of two; types; constants (tile and workgroup sizes
+    /// of our shaders). Kernels alone. Repeatable; commas separate
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with_all = ["full", "make_pool"])]
+    sweep: Vec<Axis>,
+    /// The same by burn's own tensor operations: auto (but on software adapters), always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    peers: Peers,
+    /// Draw each device's roofline to this SVG, and in characters below the table
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["make_pool", "dump", "list"])]
+    roofline: Option<PathBuf>,
+    /// Write every shader to this folder, as the device gets it and as SPIR-V, MSL and HLSL (those of --kernel, too), and
+    /// measure nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["make_pool", "sweep", "only", "full", "check", "shape"])]
+    dump: Option<PathBuf>,
     /// Overwrite the output
     #[arg(long)]
     force: bool,
@@ -75,8 +112,23 @@ impl BenchArgs {
     /// # Errors
     /// Wrong usage: --make-pool with several shapes, a budget, or a name that says another format.
     pub(crate) fn meant(self) -> Result<Job> {
+        if self.list {
+            return Ok(Job::List);
+        }
+        if let Some(folder) = self.dump {
+            return Ok(Job::Dump(Dump {
+                folder,
+                own: self.kernel,
+                force: self.force,
+            }));
+        }
         let Some(out) = self.make_pool else {
-            return Ok(Job::Measure(Measure {
+            // Theirs beside ours of the same kernel, where nothing else is asked for.
+            let mut only = self.only;
+            if only.is_empty() {
+                only.extend(self.kernel.iter().map(|own| format!("/{}/", own.kernel)));
+            }
+            return Ok(Job::Measure(Box::new(Measure {
                 shapes: self.shape,
                 full: self.full,
                 budget: self.seconds,
@@ -84,8 +136,15 @@ impl BenchArgs {
                 table: self.file.is_some(),
                 out: self.out.or(self.file),
                 compare: self.compare,
+                only,
+                own: self.kernel,
+                watch: self.watch,
+                patience: self.patience,
+                sweep: self.sweep,
+                peers: self.peers,
+                roofline: self.roofline,
                 force: self.force,
-            }));
+            })));
         };
         let [shape] = self.shape.as_slice() else {
             return Err(Failure::usage("--make-pool takes one --shape"));
@@ -136,7 +195,7 @@ mod tests {
                 assert!(json && job.table && job.full);
                 assert_eq!(job.out, Some("a.json".into()));
             }
-            Job::MakePool(_) => panic!("a measurement"),
+            _ => panic!("a measurement"),
         }
         let (json, job) = parsed("--json --out a.json").unwrap();
         assert!(matches!(job, Job::Measure(job) if json && !job.table && job.out.is_some()));

@@ -4,6 +4,7 @@ mod block;
 mod check;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod version;
 
 use std::borrow::Cow;
@@ -32,6 +33,7 @@ use crate::row_variants::RowKernels;
 use crate::{GpuEngine, GpuError};
 
 pub(crate) use block::TimedBlock;
+pub use tuning::{Tuning, tunings};
 use version::Compiled;
 pub use version::KernelVersion;
 
@@ -41,8 +43,8 @@ const LASTING: Duration = Duration::from_millis(2);
 /// Most runs of a kernel in a measurement.
 const MOST_RUNS: u32 = 64;
 
-/// Least measurements of which the median is taken, and most.
-const LEAST: usize = 3;
+/// Least measurements of which the median is taken, and most: five against five can differ with significance.
+const LEAST: usize = 5;
 const MOST: usize = 200;
 
 /// Most multiplications and additions of a product that is timed on a software adapter.

@@ -29,7 +29,7 @@ pub(super) fn run(target: &Target, device: &str, note: &dyn Fn(&str)) -> Result<
             note("picks");
             checker.picks(cases.iter().flatten(), "in memory", engine)?;
         }
-        Target::Gpu { gpu, engine } => checker.gpu(gpu, engine, &cases, note)?,
+        Target::Gpu { gpu, engine, .. } => checker.gpu(gpu, engine, &cases, note)?,
     }
     Ok(checker.checks)
 }

@@ -3,10 +3,15 @@
 use equipoise::report::Table;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, Row};
+use super::record::Record;
+use super::row::Row;
+use super::significance::{LEVEL, least_p, p_value};
 
-/// How many times as long something may take before it is called slower.
+/// How many times as long something may take before it is called slower, where single measurements are not known.
 const SLOWER: f64 = 1.10;
+
+/// A difference of medians below it is not called one, however certain.
+const LEAST: f64 = 0.02;
 
 /// What came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,12 +35,66 @@ pub(crate) struct Ratio {
     pub(crate) new_ms: f64,
     /// New over old.
     pub(crate) ratio: f64,
+    /// How likely chance alone is to set them so far apart (Mann–Whitney); none where a run's single measurements are
+    /// not known.
+    pub(crate) p: Option<f64>,
+    pub(crate) verdict: Verdict,
     pub(crate) slower: bool,
+    /// Whether both ran the same WGSL; none where it is not one kernel.
+    pub(crate) same_shader: Option<bool>,
+}
+
+/// What the measurements say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    Slower,
+    Faster,
+    /// No difference that is both certain and large enough to matter.
+    Same,
+    /// Too few measurements to tell.
+    Unsure,
+}
+
+impl Verdict {
+    fn of(ratio: f64, old: &[f64], new: &[f64]) -> (Option<f64>, Self) {
+        let (slow, fast) = (ratio > 1.0 + LEAST, ratio < 1.0 - LEAST);
+        let verdict = match (slow, fast) {
+            (true, _) => Verdict::Slower,
+            (_, true) => Verdict::Faster,
+            _ => Verdict::Same,
+        };
+        if old.is_empty() || new.is_empty() {
+            let verdict = match ratio > SLOWER {
+                true => Verdict::Slower,
+                false => Verdict::Unsure,
+            };
+            return (None, verdict);
+        }
+        let p = p_value(old, new);
+        let enough = least_p(old.len(), new.len()) < LEVEL;
+        let verdict = match (p < LEVEL, enough) {
+            (true, _) => verdict,
+            (false, true) => Verdict::Same,
+            (false, false) => Verdict::Unsure,
+        };
+        (Some(p), verdict)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Verdict::Slower => "slower",
+            Verdict::Faster => "faster",
+            Verdict::Same => "",
+            Verdict::Unsure => "too few",
+        }
+    }
 }
 
 impl Ratio {
     fn of(old: &Row, new: &Row) -> Self {
         let ratio = new.median_ms / old.median_ms;
+        let (p, verdict) = Verdict::of(ratio, &old.samples_ms, &new.samples_ms);
         Self {
             device: new.device.clone(),
             name: new.name.clone(),
@@ -45,7 +104,14 @@ impl Ratio {
             old_ms: old.median_ms,
             new_ms: new.median_ms,
             ratio,
-            slower: ratio > SLOWER,
+            p,
+            verdict,
+            slower: verdict == Verdict::Slower,
+            same_shader: old
+                .shader
+                .as_ref()
+                .zip(new.shader.as_ref())
+                .map(|(old, new)| old == new),
         }
     }
 }
@@ -74,6 +140,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
         "old ms",
         "new ms",
         "ratio",
+        "p",
         "",
     ]);
     let mut device = None;
@@ -90,21 +157,39 @@ pub(super) fn text(comparison: &Comparison) -> String {
             format!("{:.3}", row.old_ms),
             format!("{:.3}", row.new_ms),
             format!("{:.2}", row.ratio),
-            if row.slower { "slower" } else { "" }.into(),
+            row.p.map_or_else(String::new, |p| match p < 0.001 {
+                true => "<0.001".into(),
+                false => format!("{p:.3}"),
+            }),
+            match row.same_shader {
+                Some(false) => format!("{} (another shader)", row.verdict.text())
+                    .trim_start()
+                    .into(),
+                _ => row.verdict.text().into(),
+            },
         ]);
     }
-    let slower = comparison.rows.iter().filter(|row| row.slower).count();
+    let count = |verdict| {
+        let rows = comparison.rows.iter();
+        rows.filter(|row| row.verdict == verdict).count()
+    };
     format!(
-        "{table}{slower} of {} more than {SLOWER:.2} times as slow as on {}; {} measurements are in one run only\n",
+        "{table}{} slower and {} faster of {} than on {} (Mann–Whitney, p < {LEVEL}, and {:.0}% at least); {} could not be told, \
+         {} measurements are in one run only\n",
+        count(Verdict::Slower),
+        count(Verdict::Faster),
         comparison.rows.len(),
         comparison.date,
+        100.0 * LEAST,
+        count(Verdict::Unsure),
         comparison.unmatched,
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Ceilings, DeviceRecord, Timing, Work};
+    use super::super::record::{Ceilings, DeviceRecord};
+    use super::super::row::{Timing, Work};
     use super::*;
 
     fn record(times: &[(&str, f64)]) -> Record {
@@ -114,11 +199,14 @@ mod tests {
             driver: None,
             backend: None,
             software: false,
+            features: Vec::new(),
+            limits: Default::default(),
             ceilings: Some(Ceilings {
                 fma_gflops: 100.0,
                 matrix_gflops: None,
                 copy_gbytes: 10.0,
                 upload_gbytes: None,
+                copy_by_width: Default::default(),
                 device_clock: false,
             }),
         };
@@ -133,8 +221,14 @@ mod tests {
                 matrices: true,
                 streamed: true,
             };
-            let (seconds, runs) = (*seconds, 3);
-            device.row(work, Timing { seconds, runs })
+            // Five measurements around it.
+            let samples = (0..5).map(|i| seconds * (1.0 + 0.002 * f64::from(i - 2)));
+            let timing = Timing {
+                samples: samples.collect(),
+                runs: 5,
+                on_device: true,
+            };
+            device.row(work, &timing)
         };
         let mut record = Record::begin();
         record.rows = times.iter().map(row).collect();
@@ -143,23 +237,39 @@ mod tests {
 
     #[test]
     fn ratios_are_of_what_both_have() {
-        let old = record(&[("a", 1.0), ("b", 1.0), ("c", 1.0)]);
-        let new = record(&[("b", 1.2), ("a", 1.05), ("d", 9.0)]);
+        let old = record(&[("a", 1.0), ("b", 1.0), ("c", 1.0), ("e", 1.0)]);
+        let mut new = record(&[("b", 1.2), ("a", 1.01), ("d", 9.0), ("e", 0.5)]);
+        new.rows[1].shader = Some("1".into());
         let found = compare(&old, &new);
         let rows: Vec<_> = found
             .rows
             .iter()
-            .map(|row| (&*row.name, row.slower))
+            .map(|row| (&*row.name, row.verdict))
             .collect();
-        assert_eq!(
-            (rows, found.unmatched),
-            (vec![("b", true), ("a", false)], 2)
-        );
+        let expected = [
+            ("b", Verdict::Slower),
+            ("a", Verdict::Same),
+            ("e", Verdict::Faster),
+        ];
+        assert_eq!((rows, found.unmatched), (expected.to_vec(), 2));
         let text = text(&found);
-        assert!(
-            text.contains("1.20  slower") && text.contains("1 of 2"),
-            "{text}"
+        assert!(text.contains("1.20  0.008  slower"), "{text}");
+        assert!(text.contains("1 slower and 1 faster of 3"), "{text}");
+    }
+
+    #[test]
+    fn what_chance_may_explain_is_no_difference() {
+        let samples = |from: f64| (0..20).map(|i| from + f64::from(i)).collect::<Vec<_>>();
+        let verdict = |ratio, old: &[f64], new: &[f64]| Verdict::of(ratio, old, new).1;
+        assert_eq!(verdict(1.05, &samples(20.0), &samples(21.0)), Verdict::Same);
+        assert_eq!(
+            verdict(1.4, &samples(20.0), &samples(32.0)),
+            Verdict::Slower
         );
+        assert_eq!(verdict(9.0, &[1.0, 1.1], &[9.0, 9.9]), Verdict::Unsure);
+        // Of an earlier program's record the medians are all there is.
+        assert_eq!(verdict(1.2, &[], &[1.0]), Verdict::Slower);
+        assert_eq!(verdict(1.05, &[], &[1.0]), Verdict::Unsure);
     }
 
     #[test]

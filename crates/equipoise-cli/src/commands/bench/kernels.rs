@@ -1,17 +1,18 @@
 //! Kernels, each on one block of rows.
 
-use std::time::{Duration, Instant};
-
 use equipoise::core::cpu::logits;
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
-use equipoise::gpu::{self, Gpu, GpuEngine, Storage};
+use equipoise::gpu::shaders::OwnShader;
+use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
 use equipoise::pool::Dtype;
 use rayon::prelude::*;
 
 use super::Shape;
 use super::measure::median;
-use super::record::{DeviceRecord, Row, Timing, Work};
+use super::patience::Patience;
+use super::row::{Row, Timing, Work, digest};
+use super::setting::{Found, Setting};
 use super::target::Target;
 use crate::failure::{Failure, Result};
 
@@ -21,42 +22,42 @@ const SAMPLE: usize = 500;
 /// Rows that a thread multiplies at a time, as the CPU engine does.
 const PART_ROWS: usize = 512;
 
-/// Most measurements of the variants of logits: each compiles them anew.
-const MOST_MEASUREMENTS: usize = 5;
-
 /// Bytes of a row's statistics, and of a row's norm.
 const STATISTICS: f64 = size_of::<equipoise::core::RowStatistics>() as f64;
 const NEAREST: f64 = size_of::<Nearest>() as f64;
 const NEAREST_GRADIENT: f64 = size_of::<NearestGradient>() as f64;
 const NORM: f64 = 4.0;
+/// Of a row's scores, distances aside.
+const SCORES: f64 = 24.0;
 
-/// A device, and a pool and a head to measure it with.
-pub(super) struct Setting<'a> {
-    pub(super) target: &'a Target,
-    pub(super) device: &'a DeviceRecord,
-    pub(super) shape: Shape,
-    pub(super) pool: &'a dyn Pool,
-    pub(super) head: &'a Head,
-    /// Time for each measurement.
-    pub(super) budget: Duration,
-}
+/// Operations for each logit that row kernels do, and for each number that `row_norms` reads, as counted in their WGSL:
+/// subtractions, products, comparisons and exponentials alike.
+const OPERATIONS: [(&str, f64); 7] = [
+    ("row_norms", 5.0),
+    ("row_statistics", 28.0),
+    ("class_candidates", 14.0),
+    ("row_scores", 15.0),
+    ("nearest", 2.0),
+    ("gradients", 12.0),
+    ("nearest_gradient", 4.0),
+];
 
 impl Setting<'_> {
     /// Every kernel on this device.
     ///
     /// # Errors
     /// Where the device fails.
-    pub(super) fn kernels(&self) -> Result<Vec<Row>> {
+    pub(super) fn kernels(&self) -> Result<Option<Found>> {
         let engine = self.target.engine();
         let thresholds = tight_thresholds(engine, self.head, self.pool)?;
         match self.target {
-            Target::Cpu(_) => self.cpu(engine, &thresholds),
-            Target::Gpu { gpu, engine } => self.gpu(gpu, engine, &thresholds),
+            Target::Cpu(_) => Ok(Some(self.cpu(engine, &thresholds)?.into())),
+            Target::Gpu { engine, .. } => self.gpu(engine, &thresholds).map(Some),
         }
     }
 
     /// The row of a kernel on a block of `rows` rows.
-    fn row(&self, kernel: &str, variant: &str, rows: usize, timing: Timing) -> Row {
+    pub(super) fn row(&self, kernel: &str, variant: &str, rows: usize, timing: &Timing) -> Row {
         let shape = Shape { rows, ..self.shape };
         let classes = shape.classes as f64;
         let values = shape.bytes() as f64;
@@ -82,14 +83,23 @@ impl Setting<'_> {
             "row_statistics" => rows * STATISTICS,
             "nearest" => rows * NEAREST,
             "gradients" | "nearest_gradient" => rows * NEAREST_GRADIENT,
+            "row_scores" => logits + rows * SCORES,
             _ => 0.0,
         };
+        let counted = OPERATIONS.iter().find(|(name, _)| *name == kernel);
+        let counted = counted.map(|(_, operations)| operations);
         let (operations, bytes) = match kernel {
             "logits" => (Some(products), values + weights + logits),
-            "row_norms" => (None, values + rows * NORM),
+            "row_norms" => (
+                counted.map(|each| each * rows * shape.dim as f64),
+                values + rows * NORM,
+            ),
             // On the CPU logits stay in the cache.
             _ if fused => (Some(products), values + weights + beside + results),
-            _ => (None, logits + rows * NORM + beside + results),
+            _ => (
+                counted.map(|each| each * rows * classes),
+                logits + rows * NORM + beside + results,
+            ),
         };
         let work = Work {
             name: kernel,
@@ -106,96 +116,154 @@ impl Setting<'_> {
 
     /// `logits` alone, and the row kernels with the logits that they go over while they are in the cache.
     fn cpu(&self, engine: &dyn Engine, thresholds: &[f32]) -> Result<Vec<Row>> {
+        let mut measured = Vec::new();
+        let mut add = |kernel: &str, rows: usize, work: &mut dyn FnMut() -> Result<()>| {
+            let variant = match kernel {
+                "logits" => "alone",
+                "nearest_gradient" => "with products",
+                _ => "with logits",
+            };
+            if self.wants(kernel, variant) {
+                let timing = median(self.budget, true, work)?;
+                measured.push(self.row(kernel, variant, rows, &timing));
+            }
+            Ok::<(), Failure>(())
+        };
         let mut scorer = engine.scorer(self.head, self.pool, Task::Boundaries)?;
         let rows = self.pool.rows().min(scorer.max_rows());
         let values = self.pool.chunk(0, rows)?.values;
-        let product = median(self.budget, true, || {
+        add("logits", rows, &mut || {
             multiply(values, self.head);
             Ok(())
         })?;
-        let statistics = median(self.budget, true, || {
-            answer(
-                &mut *scorer,
-                rows,
+        for (kernel, question) in [
+            (
+                "row_statistics",
                 Question::RowStatistics { exponentials: true },
-            )
-            .map(drop)
-        })?;
-        let candidates = median(self.budget, true, || {
-            answer(&mut *scorer, rows, Question::ClassCandidates { thresholds }).map(drop)
-        })?;
+            ),
+            ("class_candidates", Question::ClassCandidates { thresholds }),
+        ] {
+            add(kernel, rows, &mut || {
+                answer(&mut *scorer, rows, question).map(drop)
+            })?;
+        }
         drop(scorer);
         let mut scorer = engine.scorer(self.head, self.pool, Task::Nearest)?;
-        let nearest = median(self.budget, true, || {
+        add("nearest", rows, &mut || {
             answer(&mut *scorer, rows, Question::Nearest).map(drop)
         })?;
         drop(scorer);
         let centres = as_many_centres(self.head)?;
         let mut scorer = engine.gradient_scorer(self.head, &centres, self.pool)?;
-        let gradient = median(self.budget, true, || {
+        add("nearest_gradient", rows, &mut || {
             answer(&mut *scorer, rows, Question::NearestGradient).map(drop)
         })?;
-        Ok(vec![
-            self.row("logits", "alone", rows, product),
-            self.row("row_statistics", "with logits", rows, statistics),
-            self.row("class_candidates", "with logits", rows, candidates),
-            self.row("nearest", "with logits", rows, nearest),
-            self.row("nearest_gradient", "with products", rows, gradient),
-        ])
+        Ok(measured)
     }
 
-    fn gpu(&self, gpu: &Gpu, engine: &GpuEngine, thresholds: &[f32]) -> Result<Vec<Row>> {
-        let block = engine
-            .scorer(self.head, self.pool, Task::Boundaries)?
-            .max_rows();
-        let block = block.min(self.pool.rows());
-        let storage = match self.shape.dtype {
-            Dtype::F32 => Storage::F32,
-            Dtype::F16 => Storage::F16,
-        };
-        let mut rows = self.variants(gpu, storage, block)?;
-        let (values, dtype) = (
-            self.pool.chunk(0, block)?.values,
-            self.shape.dtype.to_string(),
-        );
-        for time in engine.time_row_kernels(self.head, values, thresholds, self.budget)? {
-            let timing = Timing {
-                seconds: time.seconds,
-                runs: time.runs,
-            };
-            let variant = match time.variant {
-                "" => &dtype[..],
-                variant => variant,
-            };
-            rows.push(self.row(time.kernel, variant, time.rows, timing));
+    /// Somebody's own kernels, ours, and ours with other constants.
+    fn gpu(&self, engine: &GpuEngine, thresholds: &[f32]) -> Result<Found> {
+        let values = self.pool.chunk(0, self.pool.rows())?.values;
+        let bench = KernelBench::new(engine, self.head, values, thresholds)?;
+        let mut found = Found::default();
+        for own in self.own {
+            if self.wants(own.shader.kernel, &own.label) {
+                let version = bench.own(&own.label, &own.shader);
+                self.measured(&bench, (own.shader.kernel, &own.label), version, &mut found);
+            }
         }
-        Ok(rows)
-    }
-
-    /// Every variant of `logits` that this device runs: medians of measurements of a few milliseconds.
-    fn variants(&self, gpu: &Gpu, storage: Storage, rows: usize) -> Result<Vec<Row>> {
-        let (start, mut measured) = (Instant::now(), Vec::new());
-        while measured.is_empty()
-            || (measured.len() < MOST_MEASUREMENTS && start.elapsed() < self.budget)
-        {
-            measured.push(gpu::measure_logits(gpu, self.head, storage, rows)?);
+        for version in bench.versions()? {
+            let (kernel, variant) = (version.kernel(), version.variant().to_owned());
+            if self.wants(kernel, &variant) {
+                self.measured(&bench, (kernel, &variant), Ok(version), &mut found);
+            }
         }
-        let of_first = measured[0].iter();
-        Ok(of_first
-            .map(|first| {
-                let found = measured.iter().flatten();
-                let mut times: Vec<f64> = found
-                    .filter(|found| found.variant == first.variant)
-                    .map(|found| found.seconds)
-                    .collect();
-                times.sort_by(f64::total_cmp);
-                let timing = Timing {
-                    seconds: times[times.len() / 2],
-                    runs: times.len(),
+        if self.tuned {
+            for tuning in tunings(self.shape.dtype == Dtype::F16) {
+                let shader = tuning.shader;
+                let variant = format!("{} {}", shader.variant, tuning.label());
+                let variant = variant.trim_start();
+                let Target::Gpu { gpu, .. } = self.target else {
+                    continue;
                 };
-                self.row("logits", first.variant, first.rows, timing)
-            })
-            .collect())
+                if !self.wants(shader.kernel, variant) || gpu.lacks(shader).is_some() {
+                    continue;
+                }
+                let own = tuning
+                    .own()
+                    .map_err(|error| Failure::new(error.to_string()))?;
+                let name = (shader.kernel, variant);
+                match bench.own(variant, &own) {
+                    Ok(version) => self.measured(&bench, name, Ok(version), &mut found),
+                    // More lanes or memory than the device has.
+                    Err(error) => found
+                        .left_out
+                        .push((format!("{} {variant}", name.0), error.to_string())),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Checks and times a kernel of somebody's own.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn own_kernel(
+        &self,
+        label: &str,
+        shader: &OwnShader,
+    ) -> std::result::Result<Row, String> {
+        let Target::Gpu { engine, .. } = self.target else {
+            return Err("it runs on a GPU".into());
+        };
+        let measure = || {
+            let thresholds = tight_thresholds(engine.as_ref(), self.head, self.pool)?;
+            let values = self.pool.chunk(0, self.pool.rows())?.values;
+            let bench = KernelBench::new(engine, self.head, values, &thresholds)?;
+            let mut found = Found::default();
+            let version = bench.own(label, shader);
+            self.measured(&bench, (shader.kernel, label), version, &mut found);
+            Ok::<Found, Failure>(found)
+        };
+        let mut found = measure().map_err(|failure| failure.message())?;
+        match (found.rows.pop(), found.failed.pop()) {
+            (Some(row), _) => Ok(row),
+            (None, Some((_, reason))) => Err(reason),
+            (None, None) => Err("it was not measured".into()),
+        }
+    }
+
+    /// Checks a version, and times it where it is right.
+    fn measured(
+        &self,
+        bench: &KernelBench<'_>,
+        (kernel, variant): (&str, &str),
+        version: std::result::Result<KernelVersion, GpuError>,
+        found: &mut Found,
+    ) {
+        let timed = version.and_then(|version| {
+            let own = self.own.iter().any(|own| own.label == variant);
+            let _patience = own.then(|| Patience::for_kernel(kernel, variant, self.patience));
+            bench.check(&version)?;
+            Ok((bench.time(&version, self.budget)?, version))
+        });
+        match timed {
+            Ok((time, version)) => {
+                let timing = Timing {
+                    samples: time.samples,
+                    runs: time.runs,
+                    on_device: bench.device_clock(),
+                };
+                found.rows.push(Row {
+                    shader: Some(digest([version.source()])),
+                    ..self.row(kernel, variant, time.rows, &timing)
+                });
+            }
+            Err(error) => found
+                .failed
+                .push((format!("{kernel} {variant}"), error.to_string())),
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::record::Timing;
+use super::row::Timing;
 use crate::failure::Result;
 
-/// Least runs that a median is of, unless they take too long.
-const LEAST: usize = 3;
+/// Least runs that a median is of, unless they take too long: five against five can differ with significance.
+const LEAST: usize = 5;
 
 /// Most runs.
-const MOST: usize = 1000;
+const MOST: usize = 200;
 
 /// What takes longer is not repeated for the sake of `LEAST`.
 const LONG: Duration = Duration::from_millis(500);
@@ -30,8 +30,7 @@ pub(super) fn median(
     };
     let first = run()?;
     if steady && first > 2 * budget.max(LONG) {
-        let seconds = first.as_secs_f64();
-        return Ok(Timing { seconds, runs: 1 });
+        return Ok(of_host(&[first]));
     }
     let (start, mut times) = (Instant::now(), Vec::new());
     loop {
@@ -42,11 +41,15 @@ pub(super) fn median(
             break;
         }
     }
-    times.sort_unstable();
-    Ok(Timing {
-        seconds: times[times.len() / 2].as_secs_f64(),
+    Ok(of_host(&times))
+}
+
+fn of_host(times: &[Duration]) -> Timing {
+    Timing {
+        samples: times.iter().map(Duration::as_secs_f64).collect(),
         runs: times.len(),
-    })
+        on_device: false,
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +66,7 @@ mod tests {
         });
         let timing = timing.unwrap();
         assert!(timing.runs == runs - 1 && timing.runs >= LEAST);
-        assert!((0.002..0.03).contains(&timing.seconds), "{timing:?}");
+        assert!((0.002..0.03).contains(&timing.median()), "{timing:?}");
     }
 
     #[test]

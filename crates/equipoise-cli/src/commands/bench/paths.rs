@@ -5,26 +5,34 @@ use equipoise::core::{Engine, Error, Request, RowSet, Strategy};
 use equipoise::gpu::ResidentPool;
 use equipoise::pool::Dtype;
 
-use super::kernels::Setting;
 use super::measure::median;
-use super::record::{Row, Work};
+use super::row::{Row, Work};
+use super::setting::{Found, Setting};
 use super::target::Target;
 use crate::failure::Result;
 
 /// What is selected with: class by class, by distance, and by probability.
 const STRATEGIES: [&dyn Strategy; 3] = [&Base, &Mase, &Margin];
 
+/// Names of the selections that are measured.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    STRATEGIES
+        .iter()
+        .map(|strategy| format!("select {}", strategy.name()))
+}
+
 impl Setting<'_> {
     /// Every strategy, from host memory.
     ///
     /// # Errors
     /// Where the device fails.
-    pub(super) fn streamed(&self) -> Result<Vec<Row>> {
+    pub(super) fn streamed(&self) -> Result<Option<Found>> {
         let variant = match self.target {
             Target::Cpu(_) => "in memory",
             Target::Gpu { .. } => "streamed",
         };
-        self.selections(self.target.engine(), variant)
+        let rows = self.selections(self.target.engine(), variant)?;
+        Ok(Some(rows.into()))
     }
 
     /// Every strategy, from the device's memory; none on a CPU, which has no other. `None` where the pool
@@ -32,12 +40,15 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// Where the device fails.
-    pub(super) fn resident(&self) -> Result<Option<Vec<Row>>> {
+    pub(super) fn resident(&self) -> Result<Option<Found>> {
         let Target::Gpu { engine, .. } = self.target else {
-            return Ok(Some(Vec::new()));
+            return Ok(Some(Found::default()));
         };
+        if !names().any(|name| self.wants(&name, "resident")) {
+            return Ok(Some(Found::default()));
+        }
         match ResidentPool::new(engine, self.pool, &|_| {}) {
-            Ok(resident) => self.selections(&resident, "resident").map(Some),
+            Ok(resident) => Ok(Some(self.selections(&resident, "resident")?.into())),
             Err(Error::OutOfMemory { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -52,6 +63,10 @@ impl Setting<'_> {
         };
         // On a GPU the first compiles shaders, and may measure them.
         let steady = matches!(self.target, Target::Cpu(_));
+        let wanted = STRATEGIES.iter().filter(|strategy| {
+            let name = format!("select {}", strategy.name());
+            self.wants(&name, variant)
+        });
         let time = |strategy: &&dyn Strategy| {
             let timing = median(self.budget, steady, || {
                 strategy.select(engine, &request)?;
@@ -67,8 +82,8 @@ impl Setting<'_> {
                 matrices: self.shape.dtype == Dtype::F16,
                 streamed: variant == "streamed",
             };
-            Ok(self.device.row(work, timing))
+            Ok(self.device.row(work, &timing))
         };
-        STRATEGIES.iter().map(time).collect()
+        wanted.map(time).collect()
     }
 }

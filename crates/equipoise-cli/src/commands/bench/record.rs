@@ -1,13 +1,15 @@
 //! What a run leaves: the JSON that `--json FILE` and `--out` write, and `--compare` reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use equipoise::gpu::shaders::ALL;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Shape;
 use super::compare::Comparison;
+use super::date::now;
+use super::row::{Row, digest};
 use crate::failure::{Failure, Result};
 
 /// How such a file says what it is.
@@ -34,6 +36,9 @@ pub(crate) struct Record {
     pub(crate) cpu: String,
     /// Threads used of it.
     pub(crate) threads: usize,
+    /// A digest of all our shaders.
+    #[serde(default)]
+    pub(crate) shaders: String,
     pub(crate) devices: Vec<DeviceRecord>,
     /// What `--check` found.
     pub(crate) checks: Vec<Check>,
@@ -55,12 +60,18 @@ pub(crate) struct DeviceRecord {
     pub(crate) backend: Option<String>,
     /// Whether it is an adapter in software.
     pub(crate) software: bool,
+    /// Of wgpu, that the device was opened with.
+    #[serde(default)]
+    pub(crate) features: Vec<String>,
+    /// Those that compute shaders meet.
+    #[serde(default)]
+    pub(crate) limits: BTreeMap<String, u64>,
     /// None where they could not be measured.
     pub(crate) ceilings: Option<Ceilings>,
 }
 
 /// Most a second, in 10⁹.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ceilings {
     /// f32 operations by multiply-adds.
     pub(crate) fma_gflops: f64,
@@ -70,124 +81,11 @@ pub(crate) struct Ceilings {
     pub(crate) copy_gbytes: f64,
     /// Bytes from host memory to the device's.
     pub(crate) upload_gbytes: Option<f64>,
+    /// Bytes read plus written by a copy, by the bytes that a lane loads at once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) copy_by_width: BTreeMap<u64, f64>,
     /// Whether the device's clock timed the first three.
     pub(crate) device_clock: bool,
-}
-
-/// One measurement.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) device: String,
-    /// Of a kernel, or `select` and a strategy.
-    pub(crate) name: String,
-    /// Of the kernel, or where the pool is.
-    pub(crate) variant: String,
-    /// Rows: of the block, or the pool.
-    pub(crate) rows: usize,
-    pub(crate) dim: usize,
-    pub(crate) classes: usize,
-    /// Rows picked.
-    pub(crate) budget: Option<usize>,
-    pub(crate) dtype: String,
-    pub(crate) median_ms: f64,
-    pub(crate) runs: usize,
-    /// Multiplications and additions a second, in 10⁹: 2 N M C for what has logits in it.
-    pub(crate) gflops: Option<f64>,
-    /// Bytes a second that must at least be read and written, in 10⁹.
-    pub(crate) gbytes: Option<f64>,
-    /// Which ceiling `compute_share` is of: `fma` or `matrix`.
-    pub(crate) compute_ceiling: Option<String>,
-    pub(crate) compute_share: Option<f64>,
-    /// Which ceiling `bandwidth_share` is of: `copy` or `upload`.
-    pub(crate) bandwidth_ceiling: Option<String>,
-    pub(crate) bandwidth_share: Option<f64>,
-}
-
-/// What a measurement was of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Work<'a> {
-    pub(super) name: &'a str,
-    pub(super) variant: &'a str,
-    /// With the rows that were worked on.
-    pub(super) shape: Shape,
-    pub(super) budget: Option<usize>,
-    /// Multiplications and additions, where they are what takes the time.
-    pub(super) operations: Option<f64>,
-    /// Bytes read and written at least.
-    pub(super) bytes: f64,
-    /// Whether matrix cores multiply.
-    pub(super) matrices: bool,
-    /// Whether the bytes come from host memory.
-    pub(super) streamed: bool,
-}
-
-/// A median.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timing {
-    pub(super) seconds: f64,
-    pub(super) runs: usize,
-}
-
-impl DeviceRecord {
-    /// The row of some work that took so long.
-    pub(super) fn row(&self, work: Work<'_>, timing: Timing) -> Row {
-        let rate = |amount: f64| 1e-9 * amount / timing.seconds.max(1e-12);
-        let gflops = work.operations.map(rate);
-        let gbytes = Some(rate(work.bytes));
-        let compute = |ceilings: Ceilings| match (work.matrices, ceilings.matrix_gflops) {
-            (true, Some(most)) => ("matrix", most),
-            _ => ("fma", ceilings.fma_gflops),
-        };
-        let bandwidth = |ceilings: Ceilings| match (work.streamed, ceilings.upload_gbytes) {
-            (true, Some(most)) => ("upload", most),
-            _ => ("copy", ceilings.copy_gbytes),
-        };
-        let compute = gflops.zip(self.ceilings.map(compute));
-        let bandwidth = gbytes.zip(self.ceilings.map(bandwidth));
-        Row {
-            device: self.device.clone(),
-            name: work.name.into(),
-            variant: work.variant.into(),
-            rows: work.shape.rows,
-            dim: work.shape.dim,
-            classes: work.shape.classes,
-            budget: work.budget,
-            dtype: work.shape.dtype.to_string(),
-            median_ms: timing.seconds * 1e3,
-            runs: timing.runs,
-            gflops,
-            gbytes,
-            compute_ceiling: compute.map(|(_, (ceiling, _))| ceiling.into()),
-            compute_share: compute.map(|(rate, (_, most))| rate / most),
-            bandwidth_ceiling: bandwidth.map(|(_, (ceiling, _))| ceiling.into()),
-            bandwidth_share: bandwidth.map(|(rate, (_, most))| rate / most),
-        }
-    }
-}
-
-impl Row {
-    /// `50000x512x100`, with the rows picked where there are any.
-    pub(super) fn shape(&self) -> String {
-        let size = format!("{}x{}x{}", self.rows, self.dim, self.classes);
-        match self.budget {
-            Some(budget) => format!("{size} B={budget}"),
-            None => size,
-        }
-    }
-
-    /// Whether `other` measured the same.
-    pub(super) fn is_of(&self, other: &Row) -> bool {
-        let key = |row: &Row| {
-            (
-                row.device.clone(),
-                row.name.clone(),
-                row.variant.clone(),
-                row.shape(),
-                row.dtype.clone(),
-            )
-        };
-        key(self) == key(other)
-    }
 }
 
 /// One thing that was checked.
@@ -223,6 +121,7 @@ impl Record {
             date: now(),
             cpu: processor(),
             threads: rayon::current_num_threads(),
+            shaders: digest(ALL.iter().map(|shader| shader.source)),
             devices: Vec::new(),
             checks: Vec::new(),
             rows: Vec::new(),
@@ -270,44 +169,9 @@ fn processor() -> String {
     }
 }
 
-/// The time in UTC, as ISO 8601 writes it, to the second.
-fn now() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    iso(now.map_or(0, |since| since.as_secs()))
-}
-
-/// `seconds` since 1970. The calendar's days are counted in eras of 400 years from March on, so that the
-/// leap day comes last (Hinnant, *chrono-compatible low-level date algorithms*).
-fn iso(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = match month < 10 {
-        true => (era * 400 + year, month + 3),
-        false => (era * 400 + year + 1, month - 9),
-    };
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn seconds_turn_into_dates() {
-        for (seconds, date) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_583_020_799, "2020-02-29T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(iso(seconds), date);
-        }
-    }
 
     #[test]
     fn a_record_reads_as_it_was_written() {

@@ -2,15 +2,18 @@
 
 use std::io::IsTerminal;
 
-use equipoise::core::{CpuEngine, MemoryPool};
+use equipoise::core::{CpuEngine, Head, MemoryPool};
 use equipoise::pool::{self, OutputFile};
 use indicatif::ProgressBar;
 
-use super::kernels::Setting;
-use super::record::{Omission, Record, Row};
+use super::record::{DeviceRecord, Omission, Record};
+use super::row::Row;
+use super::setting::{Found, Own, Setting};
+use super::sweep::{self, Axis};
 use super::synthetic::Synthetic;
 use super::target::{self, Target};
-use super::{Measure, Shape, check, compare, shape, text};
+use super::watch::{self, Watched};
+use super::{Measure, Shape, check, compare, roofline, shape, text};
 use crate::console::{Console, print};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -21,12 +24,26 @@ use crate::failure::{Failure, Result};
 /// Where a file fails, no device opens, or a check or a measurement fails.
 pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<()> {
     let old = job.compare.as_deref().map(Record::read).transpose()?;
-    if let Some(out) = &job.out {
+    for out in job.out.iter().chain(&job.roofline) {
         pool::check_output(out, job.force)?;
     }
+    let own = job.own.iter().map(|own| {
+        let (label, shader) = (own.label(), own.read()?);
+        Ok(Own { label, shader })
+    });
+    let own = own.collect::<Result<Vec<_>>>()?;
     let targets = target::open(wish)?;
+    if !own.is_empty()
+        && !targets
+            .iter()
+            .any(|target| matches!(target, Target::Gpu { .. }))
+    {
+        let failure = Failure::usage("a kernel of one's own runs on a GPU");
+        return Err(failure.with_hint("--device gpu takes a software adapter, too"));
+    }
     let mut session = Session {
         job,
+        own,
         console,
         progress: console.spinner("measuring"),
         record: Record::begin(),
@@ -35,31 +52,59 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     session.measure(&targets)?;
     session.progress.finish_and_clear();
     let record = &mut session.record;
+    if record.rows.is_empty() && record.omitted.is_empty() && record.checks.is_empty() {
+        let failure = Failure::usage(format!("nothing is called {}", job.only.join(", ")));
+        return Err(failure.with_hint("`equipoise bench --list` says what there is"));
+    }
     record.comparison = old.map(|old| compare::compare(&old, record));
     record.complete = true;
     session.save()?;
-    if let Some(out) = &job.out {
-        console.note(format!("wrote {}", out.display()));
+    let figures = roofline::figures(&session.record);
+    if let Some(first) = &job.roofline {
+        roofline::write(&figures, first, job.force)?;
     }
-    let record = session.record;
+    for (number, file) in job.out.iter().chain(&job.roofline).enumerate() {
+        // The first figure's name; further ones are beside it.
+        let more = figures.len().saturating_sub(1);
+        let more = match (number + 1 > usize::from(job.out.is_some()), more) {
+            (true, 1..) => format!(" and {more} beside it"),
+            _ => String::new(),
+        };
+        console.note(format!("wrote {}{more}", file.display()));
+    }
+    let text = |record: &Record| {
+        let mut text = text::text(record) + &sweep::text(record, &job.sweep);
+        if job.roofline.is_some() {
+            figures
+                .iter()
+                .for_each(|figure| text += &format!("\n{}", figure.text()));
+        }
+        text
+    };
     match job.table {
-        true => print(&text::text(&record))?,
-        false => console.report(&record, text::text)?,
+        true => print(&text(&session.record))?,
+        false => console.report(&session.record, text)?,
     }
-    verdict(&record)
+    match job.watch {
+        true => session.watch(&targets),
+        false => verdict(&session.record),
+    }
 }
 
 /// A part of what is measured of a shape; it gives nothing where the device's memory does not hold the pool.
-type Part = (&'static str, fn(&Setting<'_>) -> Result<Option<Vec<Row>>>);
+type Part = (&'static str, fn(&Setting<'_>) -> Result<Option<Found>>);
 
-const PARTS: [Part; 3] = [
-    ("kernels", |setting| setting.kernels().map(Some)),
-    ("selections", |setting| setting.streamed().map(Some)),
+/// What is about kernels one by one comes first.
+const PARTS: [Part; 4] = [
+    ("kernels", |setting| setting.kernels()),
+    ("selections", |setting| setting.streamed()),
     ("selections, resident,", |setting| setting.resident()),
+    ("peers", |setting| setting.peers()),
 ];
 
 struct Session<'a> {
     job: &'a Measure,
+    own: Vec<Own>,
     console: Console,
     progress: ProgressBar,
     record: Record,
@@ -112,12 +157,85 @@ impl Session<'_> {
             }
         }
         for (index, target) in targets.iter().enumerate() {
-            for shape in shape::grid(&self.job.shapes, self.job.full, target.is_software()) {
+            if self.job.of_kernels() && !self.job.own.is_empty() && matches!(target, Target::Cpu(_))
+            {
+                continue;
+            }
+            for shape in self.shapes(target) {
                 self.shape(target, index, shape);
                 self.save()?;
             }
         }
         Ok(())
+    }
+
+    /// The shapes to measure on a device.
+    fn shapes(&self, target: &Target) -> Vec<Shape> {
+        let software = target.is_software();
+        match self.job.sweep.is_empty() {
+            true => shape::grid(&self.job.shapes, self.job.full, software),
+            false => {
+                let around = match self.job.shapes.is_empty() {
+                    true => vec![shape::middle(software)],
+                    false => self.job.shapes.clone(),
+                };
+                sweep::shapes(&self.job.sweep, &around)
+            }
+        }
+    }
+
+    /// What is measured of a shape, with a pool and a head of it.
+    fn setting<'a>(
+        &'a self,
+        target: &'a Target,
+        device: &'a DeviceRecord,
+        shape: Shape,
+        (pool, head): (&'a MemoryPool<'a>, &'a Head),
+    ) -> Setting<'a> {
+        Setting {
+            target,
+            device,
+            shape,
+            pool,
+            head,
+            budget: self.job.budget,
+            only: &self.job.only,
+            own: &self.own,
+            patience: self.job.patience,
+            peers: self.job.peers,
+            tuned: self.job.sweep.contains(&Axis::Constants),
+        }
+    }
+
+    /// Measures kernels in files again as they change, on the first GPU and the first shape.
+    fn watch(&self, targets: &[Target]) -> Result<()> {
+        let gpus = targets.iter().zip(&self.record.devices);
+        let mut gpus = gpus.filter(|(target, _)| matches!(target, Target::Gpu { .. }));
+        let Some((target, device)) = gpus.next() else {
+            return Ok(());
+        };
+        let shape = self.shapes(target)[0];
+        let synthetic = Synthetic::new(shape);
+        let stored = synthetic.rows(0..shape.rows);
+        let (head, pool) = (
+            synthetic.head()?,
+            MemoryPool::new(stored.values(), shape.dim)?,
+        );
+        let setting = self.setting(target, device, shape, (&pool, &head));
+        let rows: Vec<Row> = self
+            .record
+            .rows
+            .iter()
+            .filter(|row| row.device == device.device)
+            .cloned()
+            .collect();
+        let mut watched: Vec<Watched<'_>> = (self.job.own.iter())
+            .map(|own| Watched::new(own, &rows))
+            .collect();
+        watch::run(&mut watched, self.console, |own| {
+            let shader = own.read().map_err(|failure| failure.message())?;
+            setting.own_kernel(&own.label(), &shader)
+        })
     }
 
     fn check(&mut self, target: &Target, device: &str) -> Result<()> {
@@ -153,23 +271,26 @@ impl Session<'_> {
             Err(failure) => return self.omit(device, "everything", shape, failure.message(), true),
         };
         let record = self.record.devices[device].clone();
-        let setting = Setting {
-            target,
-            device: &record,
-            shape,
-            pool: &pool,
-            head: &head,
-            budget: self.job.budget,
-        };
         // A CPU has no other memory.
-        let parts = match target {
-            Target::Cpu(_) => &PARTS[..2],
-            Target::Gpu { .. } => &PARTS[..],
-        };
+        let on_gpu = matches!(target, Target::Gpu { .. });
+        let parts = PARTS.iter().filter(|(what, _)| match *what {
+            "kernels" => true,
+            _ if self.job.of_kernels() => false,
+            what => on_gpu || !what.contains("resident"),
+        });
         for (what, measure) in parts {
             self.say(format!("{}: {what} {shape} {}", record.device, shape.dtype));
-            match measure(&setting) {
-                Ok(Some(rows)) => self.record.rows.extend(rows),
+            let measured = measure(&self.setting(target, &record, shape, (&pool, &head)));
+            match measured {
+                Ok(Some(found)) => {
+                    self.record.rows.extend(found.rows);
+                    let all = [(found.failed, true), (found.left_out, false)];
+                    for (reasons, failed) in all {
+                        for (what, reason) in reasons {
+                            self.omit(device, &what, shape, reason, failed);
+                        }
+                    }
+                }
                 Ok(None) => {
                     let reason = "it does not fit the device's memory".into();
                     self.omit(device, what, shape, reason, false);

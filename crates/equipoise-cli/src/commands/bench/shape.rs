@@ -44,6 +44,14 @@ const FULL: [Shape; 2] = [
     },
 ];
 
+/// The shape around which sweeps go where none is asked for.
+pub(crate) fn middle(software: bool) -> Shape {
+    match software {
+        true => Shape::of(256, 64, 16),
+        false => Shape::of(16_384, 512, 128),
+    }
+}
+
 /// The shapes for a device: those asked for, or the usual ones, of which f16 has other kernels. A software
 /// adapter would take days for the full ones.
 pub(crate) fn grid(asked: &[Shape], full: bool, software: bool) -> Vec<Shape> {

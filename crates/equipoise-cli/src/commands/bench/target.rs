@@ -1,5 +1,6 @@
 //! The devices that are measured.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use equipoise::core::{CpuCeilings, CpuEngine, Engine};
@@ -17,6 +18,7 @@ const LEAST: Duration = Duration::from_millis(400);
 pub(super) enum Target {
     Cpu(CpuEngine),
     Gpu {
+        choice: DeviceChoice,
         gpu: Box<Gpu>,
         engine: Box<GpuEngine>,
     },
@@ -47,6 +49,7 @@ fn targets(device: &Device) -> Result<Vec<Target>> {
         Device::Gpu(choice) => {
             let gpu = Gpu::open(choice)?;
             vec![Target::Gpu {
+                choice: *choice,
                 engine: Box::new(GpuEngine::new(gpu.clone())?),
                 gpu: Box::new(gpu),
             }]
@@ -87,6 +90,8 @@ impl Target {
                 driver: None,
                 backend: None,
                 software: false,
+                features: Vec::new(),
+                limits: BTreeMap::new(),
                 ceilings: None,
             };
         };
@@ -101,6 +106,8 @@ impl Target {
             driver: Some(format!("{} {}", info.driver, info.driver_info)),
             backend: Some(info.backend.to_string()),
             software: self.is_software(),
+            features: features(gpu),
+            limits: limits(gpu),
             ceilings: None,
             name: info.name,
         }
@@ -120,6 +127,7 @@ impl Target {
                     matrix_gflops: None,
                     copy_gbytes: found.copy_gbytes,
                     upload_gbytes: None,
+                    copy_by_width: BTreeMap::new(),
                     device_clock: false,
                 }
             }
@@ -130,9 +138,70 @@ impl Target {
                     matrix_gflops: found.matrix_gflops,
                     copy_gbytes: found.copy_gbytes,
                     upload_gbytes: Some(found.upload_gbytes),
+                    copy_by_width: gpu::copy_by_width(gpu, budget / 4)?.into_iter().collect(),
                     device_clock: found.device_clock,
                 }
             }
         })
     }
+}
+
+/// Names of the features that the device was opened with.
+fn features(gpu: &Gpu) -> Vec<String> {
+    let names = gpu.device.features().iter_names();
+    names.map(|(name, _)| name.to_string()).collect()
+}
+
+/// The limits that compute shaders meet, and the sizes of subgroups.
+fn limits(gpu: &Gpu) -> BTreeMap<String, u64> {
+    let (of, info) = (gpu.device.limits(), gpu.adapter.get_info());
+    let named: [(&str, u64); 13] = [
+        ("max_buffer_size", of.max_buffer_size),
+        (
+            "max_storage_buffer_binding_size",
+            of.max_storage_buffer_binding_size,
+        ),
+        (
+            "max_storage_buffers_per_shader_stage",
+            of.max_storage_buffers_per_shader_stage.into(),
+        ),
+        (
+            "max_compute_workgroup_storage_size",
+            of.max_compute_workgroup_storage_size.into(),
+        ),
+        (
+            "max_compute_invocations_per_workgroup",
+            of.max_compute_invocations_per_workgroup.into(),
+        ),
+        (
+            "max_compute_workgroup_size_x",
+            of.max_compute_workgroup_size_x.into(),
+        ),
+        (
+            "max_compute_workgroup_size_y",
+            of.max_compute_workgroup_size_y.into(),
+        ),
+        (
+            "max_compute_workgroup_size_z",
+            of.max_compute_workgroup_size_z.into(),
+        ),
+        (
+            "max_compute_workgroups_per_dimension",
+            of.max_compute_workgroups_per_dimension.into(),
+        ),
+        (
+            "min_storage_buffer_offset_alignment",
+            of.min_storage_buffer_offset_alignment.into(),
+        ),
+        (
+            "min_uniform_buffer_offset_alignment",
+            of.min_uniform_buffer_offset_alignment.into(),
+        ),
+        ("subgroup_min_size", info.subgroup_min_size.into()),
+        ("subgroup_max_size", info.subgroup_max_size.into()),
+    ];
+    named
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
 }

@@ -3,7 +3,8 @@
 use equipoise::report::Table;
 
 use super::compare;
-use super::record::{Ceilings, DeviceRecord, Record, Row};
+use super::record::{Ceilings, DeviceRecord, Record};
+use super::row::Row;
 
 /// All of it.
 pub(super) fn text(record: &Record) -> String {
@@ -40,6 +41,7 @@ fn of_device(device: &DeviceRecord, record: &Record) -> String {
         "shape",
         "type",
         "median ms",
+        "quartiles",
         "GFLOP/s",
         "GB/s",
         "of compute",
@@ -52,11 +54,11 @@ fn of_device(device: &DeviceRecord, record: &Record) -> String {
     format!(
         "{}: {what}\n{}\n{table}\n",
         device.device,
-        device.ceilings.map_or_else(String::new, at_most)
+        device.ceilings.as_ref().map_or_else(String::new, at_most)
     )
 }
 
-fn at_most(ceilings: Ceilings) -> String {
+fn at_most(ceilings: &Ceilings) -> String {
     let rates = [
         (Some(ceilings.fma_gflops), "GFLOP/s by multiply-adds"),
         (ceilings.matrix_gflops, "GFLOP/s by matrix cores"),
@@ -67,10 +69,25 @@ fn at_most(ceilings: Ceilings) -> String {
         .into_iter()
         .filter_map(|(rate, what)| Some(format!("{} {what}", number(rate?))));
     let rates: Vec<String> = rates.collect();
-    format!("at most {}", rates.join(", "))
+    let widths = ceilings.copy_by_width.iter();
+    let widths: Vec<String> = widths
+        .map(|(width, rate)| format!("{width} bytes {} GB/s", number(*rate)))
+        .collect();
+    let by_width = match widths.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\ncopies by what a lane loads at once: {}",
+            widths.join(", ")
+        ),
+    };
+    let clock = match ceilings.device_clock {
+        true => "",
+        false => "; timed by the host's clock",
+    };
+    format!("at most {}{clock}{by_width}", rates.join(", "))
 }
 
-fn cells(row: &Row) -> [String; 9] {
+fn cells(row: &Row) -> [String; 10] {
     let rate = |rate: Option<f64>| rate.map(number).unwrap_or_default();
     let share = |share: Option<f64>, ceiling: &Option<String>| match (share, ceiling) {
         (Some(share), Some(ceiling)) => format!("{ceiling} {:.1}%", 100.0 * share),
@@ -82,6 +99,7 @@ fn cells(row: &Row) -> [String; 9] {
         row.shape(),
         row.dtype.clone(),
         format!("{:.3}", row.median_ms),
+        format!("{:.3} to {:.3}", row.quartiles_ms[0], row.quartiles_ms[1]),
         rate(row.gflops),
         rate(row.gbytes),
         share(row.compute_share, &row.compute_ceiling),

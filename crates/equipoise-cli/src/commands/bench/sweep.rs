@@ -1,0 +1,307 @@
+//! `--sweep`: one size at a time around powers of two, types, and constants of our shaders.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use equipoise::pool::Dtype;
+use equipoise::report::Table;
+
+use super::Shape;
+use super::record::Record;
+use super::row::Row;
+
+/// What is varied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
+    Rows,
+    Dim,
+    Classes,
+    Types,
+    Constants,
+}
+
+impl FromStr for Axis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "rows" => Ok(Self::Rows),
+            "dim" => Ok(Self::Dim),
+            "classes" => Ok(Self::Classes),
+            "types" => Ok(Self::Types),
+            "constants" => Ok(Self::Constants),
+            _ => Err("one of rows, dim, classes, types, constants".into()),
+        }
+    }
+}
+
+/// How much slower for its size something has to be than its neighbours to be a cliff.
+const CLIFF: f64 = 1.15;
+
+impl Axis {
+    fn size(self, row: &Row) -> usize {
+        match self {
+            Axis::Rows => row.rows,
+            Axis::Dim => row.dim,
+            Axis::Classes => row.classes,
+            Axis::Types | Axis::Constants => 0,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Axis::Rows => "rows",
+            Axis::Dim => "numbers per embedding",
+            Axis::Classes => "classes",
+            Axis::Types => "types",
+            Axis::Constants => "constants",
+        }
+    }
+
+    fn with(self, shape: Shape, size: usize) -> Shape {
+        match self {
+            Axis::Rows => Shape {
+                rows: size,
+                ..shape
+            },
+            Axis::Dim => Shape { dim: size, ..shape },
+            Axis::Classes => Shape {
+                classes: size,
+                ..shape
+            },
+            Axis::Types | Axis::Constants => shape,
+        }
+    }
+
+    /// The shapes to measure around `shape`.
+    fn shapes(self, shape: Shape) -> Vec<Shape> {
+        let (size, least) = match self {
+            Axis::Rows => (shape.rows, 1),
+            Axis::Dim => (shape.dim, 1),
+            Axis::Classes => (shape.classes, 2),
+            Axis::Constants => return vec![shape],
+            Axis::Types => {
+                let types = [Dtype::F32, Dtype::F16].into_iter();
+                return types.map(|dtype| Shape { dtype, ..shape }).collect();
+            }
+        };
+        let above = size.next_power_of_two();
+        let middle = match above - size <= size - above / 2 {
+            true => above,
+            false => above / 2,
+        };
+        let around = [middle / 2, middle, 2 * middle].into_iter();
+        let sizes =
+            around.flat_map(|power| [power.saturating_sub(1), power, power + 1, power + power / 2]);
+        let sizes = sizes.filter(|size| *size >= least);
+        sizes.map(|size| self.with(shape, size)).collect()
+    }
+}
+
+/// The shapes that sweeps over `axes` measure around `shapes`, each once.
+pub(super) fn shapes(axes: &[Axis], shapes: &[Shape]) -> Vec<Shape> {
+    let mut all: Vec<Shape> = Vec::new();
+    for axis in axes {
+        for shape in shapes.iter().flat_map(|shape| axis.shapes(*shape)) {
+            if !all.contains(&shape) {
+                all.push(shape);
+            }
+        }
+    }
+    all
+}
+
+/// What the sweeps show.
+pub(super) fn text(record: &Record, axes: &[Axis]) -> String {
+    let parts = axes.iter().map(|axis| match axis {
+        Axis::Types => String::new(),
+        Axis::Constants => of_constants(record),
+        axis => of_sizes(record, *axis),
+    });
+    parts.collect()
+}
+
+/// Measurements that differ in nothing but one size, in its order; and in how many rows a block has, which sizes decide.
+type Series<'r> = BTreeMap<usize, &'r Row>;
+
+fn series(record: &Record, axis: Axis) -> Vec<Series<'_>> {
+    let mut all: BTreeMap<_, Series<'_>> = BTreeMap::new();
+    // What the other kernels take does not depend on it.
+    let depends = |row: &&Row| axis != Axis::Dim || row.name == "logits" || row.name == "row_norms";
+    for row in record.rows.iter().filter(depends) {
+        let sizes = [Axis::Dim, Axis::Classes].map(|other| match other == axis {
+            true => 0,
+            false => other.size(row),
+        });
+        let key = (&row.device, &row.name, &row.variant, &row.dtype, sizes);
+        all.entry(key).or_default().insert(axis.size(row), row);
+    }
+    all.into_values()
+        .filter(|series| series.len() > 2)
+        .collect()
+}
+
+/// Milliseconds for each row, and each unit of the size.
+fn cost(axis: Axis, row: &Row) -> f64 {
+    match axis {
+        Axis::Rows => row.median_ms / row.rows as f64,
+        _ => row.median_ms / row.rows as f64 / axis.size(row) as f64,
+    }
+}
+
+/// Whether a size is dearer than both its neighbours in the series, or they than it, or what lies behind it: by
+/// `CLIFF`, and with no quartile of the one among those of the other.
+fn is_cliff(axis: Axis, series: &Series<'_>, size: usize) -> bool {
+    let neighbours = [size.wrapping_sub(1), size, size + 1].map(|size| series.get(&size));
+    let [Some(before), Some(own), Some(after)] = neighbours else {
+        return false;
+    };
+    let dearer = |dear: &Row, cheap: &Row| {
+        let quartile =
+            |row: &Row, which: usize| cost(axis, row) * row.quartiles_ms[which] / row.median_ms;
+        cost(axis, dear) > CLIFF * cost(axis, cheap) && quartile(dear, 0) > quartile(cheap, 1)
+    };
+    let is_peak = dearer(own, before) && dearer(own, after);
+    is_peak || dearer(after, own)
+}
+
+fn of_sizes(record: &Record, axis: Axis) -> String {
+    let all = series(record, axis);
+    let Some(first) = all.iter().max_by_key(|series| series.len()) else {
+        return String::new();
+    };
+    let sizes: Vec<usize> = first.keys().copied().collect();
+    let heads = ["kernel", "variant", "type"].map(String::from).into_iter();
+    let heads = heads.chain(sizes.iter().map(usize::to_string));
+    let mut table = Table::new(heads.collect::<Vec<_>>());
+    let mut cliffs = 0;
+    for series in &all {
+        let costs = series.values().map(|row| cost(axis, row));
+        let least = costs.fold(f64::INFINITY, f64::min);
+        let Some(row) = series.values().next() else {
+            continue;
+        };
+        let mut cells = vec![row.name.clone(), row.variant.clone(), row.dtype.clone()];
+        cells.extend(sizes.iter().map(|size| match series.get(size) {
+            Some(row) => {
+                let cliff = size.is_power_of_two() && is_cliff(axis, series, *size);
+                cliffs += usize::from(cliff);
+                let mark = if cliff { "!" } else { "" };
+                format!("{:.2}{mark}", cost(axis, row) / least)
+            }
+            None => String::new(),
+        }));
+        table.row(cells);
+    }
+    format!(
+        "\nsweep of {}: time for each of them, of the least in the line; ! is a cliff at a power of two ({:.0}% at least)\n\
+         {table}{cliffs} cliffs\n",
+        axis.name(),
+        100.0 * (CLIFF - 1.0)
+    )
+}
+
+/// Of each kernel and shape, the best constants beside the best of ours.
+fn of_constants(record: &Record) -> String {
+    let mut all: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
+    for row in record.rows.iter().filter(|row| row.shader.is_some()) {
+        let key = (&row.device, &row.name, row.shape(), &row.dtype);
+        all.entry(key).or_default().push(row);
+    }
+    let mut table = Table::new([
+        "kernel",
+        "shape",
+        "type",
+        "ours",
+        "ms",
+        "best constants",
+        "ms",
+        "ours / best",
+    ]);
+    for rows in all.into_values() {
+        let best = |changed: bool| {
+            let rows = rows
+                .iter()
+                .filter(|row| row.variant.contains('=') == changed);
+            rows.min_by(|a, b| a.median_ms.total_cmp(&b.median_ms))
+        };
+        if let (Some(ours), Some(changed)) = (best(false), best(true)) {
+            table.row([
+                ours.name.clone(),
+                ours.shape(),
+                ours.dtype.clone(),
+                ours.variant.clone(),
+                format!("{:.3}", ours.median_ms),
+                changed.variant.clone(),
+                format!("{:.3}", changed.median_ms),
+                format!("{:.2}", ours.median_ms / changed.median_ms),
+            ]);
+        }
+    }
+    format!("\nsweep of constants\n{table}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_lie_around_powers_of_two() {
+        let shape: Shape = "4096,500,100".parse().unwrap();
+        let found = shapes(&[Axis::Dim], &[shape]);
+        let dims: Vec<usize> = found.iter().map(|shape| shape.dim).collect();
+        assert_eq!(
+            dims,
+            [
+                255, 256, 257, 384, 511, 512, 513, 768, 1023, 1024, 1025, 1536
+            ]
+        );
+        assert!(found.iter().all(|of| (of.rows, of.classes) == (4096, 100)));
+        let classes = shapes(&[Axis::Classes], &["9,8,2".parse().unwrap()]);
+        assert!(
+            classes
+                .iter()
+                .all(|shape| shape.classes >= 2 && shape.dim == 8)
+        );
+        let both = shapes(&[Axis::Types, Axis::Constants], &[shape]);
+        assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn a_step_at_a_power_of_two_is_a_cliff() {
+        let row = |dim: usize, median_ms: f64| -> Row {
+            let row = serde_json::json!({
+                "device": "a card", "name": "logits", "variant": "small", "rows": 10, "dim": dim, "classes": 3,
+                "dtype": "f32", "median_ms": median_ms, "quartiles_ms": [0.99 * median_ms, 1.01 * median_ms],
+                "runs": 5, "shader": "abc",
+            });
+            serde_json::from_value(row).unwrap()
+        };
+        let mut record = Record::begin();
+        record.rows = [
+            (63, 6.3),
+            (64, 9.6),
+            (65, 6.5),
+            (96, 9.6),
+            (127, 12.7),
+            (128, 12.8),
+            (129, 12.9),
+        ]
+        .map(|(dim, ms)| row(dim, ms))
+        .to_vec();
+        let text = of_sizes(&record, Axis::Dim);
+        assert!(
+            text.contains("1.50!") && text.contains("1 cliffs"),
+            "{text}"
+        );
+        record.rows.push(Row {
+            variant: "small SIDE=8".into(),
+            ..row(64, 4.8)
+        });
+        let text = of_constants(&record);
+        assert!(
+            text.contains("small SIDE=8") && text.contains("2.00"),
+            "{text}"
+        );
+    }
+}
