@@ -274,10 +274,11 @@ impl Roofline {
             .iter()
             .map(|roof| roof.rate)
             .fold(0.0, f64::max);
-        for column in 0..COLUMNS {
+        let roofs = (0..COLUMNS).map(|column| {
             let share = column as f64 / columns;
-            let intensity = 10f64.powf(x.least + share * (x.most - x.least));
-            let roof = self.roof(intensity);
+            self.roof(10f64.powf(x.least + share * (x.most - x.least)))
+        });
+        for (column, roof) in roofs.enumerate() {
             let row = y.place(roof).round() as usize;
             cells[row][column] = if roof >= most { '=' } else { '/' };
         }

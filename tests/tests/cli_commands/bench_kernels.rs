@@ -217,7 +217,10 @@ fn a_wrong_kernel_is_not_timed_and_named_with_what_it_computes() {
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_kernel_that_does_not_end_ends_the_program_with_an_error() {
     let row = "let row = group.y * groups.x + group.x;";
-    let endless = format!("{row} for (var i = 0u; i < 2u; i += 0u) {{ norms[row] += 1.0; }}");
+    // It ends in some years.
+    let endless = format!(
+        "{row} for (var i = 0u; i < 0xffffffffu; i++) {{ norms[0] += sin(norms[0] + f32(i)); }}"
+    );
     let bench = with_version("row_norms-endless.wgsl", "row_norms-f32", row, &endless);
     bench
         .run(&format!(
@@ -290,7 +293,7 @@ fn constants_and_types_are_swept_on_a_gpu() {
     for words in ["LANES=128", "SIDE=8 DEPTH=32", "f16", "best constants"] {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
-    assert!(!run.stdout.contains("select"), "{}", run.stdout);
+    assert!(!run.stdout.contains("select base"), "{}", run.stdout);
 }
 
 #[test]
