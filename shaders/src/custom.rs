@@ -11,6 +11,7 @@ const DEFAULT: &str = include_str!("../wgsl/import/row_key.wgsl");
 
 /// What is wrong with somebody's WGSL.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CustomError {
     /// Its line, from 1; none where the whole is wrong.
     pub line: Option<u32>,

@@ -16,6 +16,7 @@ const ABLE: Capabilities = Capabilities::SHADER_FLOAT16
 
 /// A validated shader with the bindings of one of ours.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct OwnShader {
     /// The kernel whose bindings it has.
     pub kernel: &'static str,

@@ -28,6 +28,7 @@ const MOST_ROUNDS: u32 = 1 << 20;
 
 /// A device's ceilings.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Ceilings {
     /// f32 operations a second by the lanes, in 10⁹; a multiply-add is two.
     pub fma_gflops: f64,

@@ -77,3 +77,35 @@ pub use equipoise_rounds as rounds;
 #[doc = include_str!("../../../docs/adding-a-strategy.md")]
 #[doc = include_str!("../../../docs/adding-a-kernel.md")]
 struct Documents;
+
+#[cfg(test)]
+mod tests {
+    fn is_shared<T: Send + Sync>() {}
+
+    fn is_sent<T: Send>() {}
+
+    #[test]
+    fn what_threads_may_share() {
+        is_shared::<crate::core::CpuEngine>();
+        is_shared::<crate::core::Error>();
+        is_shared::<crate::core::Head>();
+        is_shared::<crate::core::Request<'_>>();
+        is_shared::<Box<dyn crate::core::Engine>>();
+        is_shared::<Box<dyn crate::core::Strategy>>();
+        is_sent::<crate::core::Stream<'_>>();
+        #[cfg(feature = "gpu")]
+        {
+            is_shared::<crate::gpu::GpuEngine>();
+            is_shared::<crate::gpu::GpuError>();
+            is_shared::<crate::gpu::DevicePool>();
+            is_shared::<crate::gpu::KernelBench<'_>>();
+        }
+        #[cfg(feature = "burn")]
+        {
+            is_shared::<crate::Selector>();
+            is_shared::<crate::burn::TensorPool>();
+            is_shared::<crate::burn::Error>();
+            is_sent::<crate::burn::BatchScan<'_>>();
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::Error;
 /// They are f32, and on a GPU may differ from another one's in their last bits: good to compute with, not to pick
 /// by. Definitions are those of [`equipoise_core::cpu::RowScores`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Scores {
     /// (N): the predicted class.
     pub predicted: Tensor<1, Int>,

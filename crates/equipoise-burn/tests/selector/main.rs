@@ -1,6 +1,7 @@
 //! Picks for burn's tensors, on the CPU and on a wgpu device that burn and the engine share. `cargo xtask test` runs
 //! them once more with burn's `fusion`, and WGSL instead of SPIR-V.
 
+mod lifetimes;
 mod scores;
 
 use burn::nn::{Linear, LinearConfig};

@@ -52,6 +52,7 @@ const SOFTWARE_OPERATIONS: usize = 1 << 33;
 
 /// What a kernel was measured at.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct KernelTime {
     /// Seconds of one run, a number a measurement, in the order they were made.
     pub samples: Vec<f64>,

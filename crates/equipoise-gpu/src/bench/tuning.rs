@@ -14,6 +14,7 @@ const BLOCKS: [u32; 3] = [32, 64, 128];
 
 /// A shader of ours with other constants.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Tuning {
     /// Which.
     pub shader: &'static Shader,

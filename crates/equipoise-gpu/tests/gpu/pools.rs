@@ -1,7 +1,10 @@
 //! Pools in buffers of the device: the same picks as from host memory, and no embeddings on their way.
 
 use equipoise_core::strategies::{Badge, Base, Coreset, Entropy, Margin, Mase};
-use equipoise_core::{CpuEngine, Engine, Pool, Request, Strategy};
+use equipoise_core::{
+    CpuEngine, Engine, Error, Operations, Pool, Request, RowOrder, RowScore, RowSet, Selection,
+    Strategy,
+};
 use equipoise_gpu::wgpu::util::DeviceExt;
 use equipoise_gpu::wgpu::{self, BufferUsages};
 use equipoise_gpu::{DevicePool, GpuEngine, GpuError, Storage};
@@ -203,6 +206,58 @@ fn a_buffer_destroyed_in_use_is_an_error() {
     let host = case.pool();
     request.pool = &host;
     assert_eq!(Base.select(&engine, &request).unwrap().picks.len(), 5);
+}
+
+/// Takes the rows nearest to a boundary, loses the device, and asks once more.
+struct Losing(wgpu::Device);
+
+impl Strategy for Losing {
+    fn name(&self) -> &'static str {
+        "losing"
+    }
+
+    fn needs_head(&self) -> bool {
+        true
+    }
+
+    fn select(
+        &self,
+        engine: &dyn Engine,
+        request: &Request<'_>,
+    ) -> equipoise_core::Result<Selection> {
+        let mut operations = Operations::new(engine, request, self.name())?;
+        let order = RowOrder::Score(RowScore::Mase);
+        assert_eq!(operations.best_rows(order, request.available, 3)?.len(), 3);
+        self.0.destroy();
+        operations.best_rows(order, request.available, 3)?;
+        Ok(operations.finish(Vec::new()))
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_device_lost_in_the_middle_is_an_error() {
+    let (engine, device) = shared();
+    let case = Case::random(60, 4, 8, 12);
+    let from = buffer(&device, 0, &bytes(&case, 0..60), USAGE);
+    let mut pool = DevicePool::new(&engine, Storage::F32, 8).unwrap();
+    pool.bind(&from, 0, 60, ()).unwrap();
+    let mut request = Request::new(&pool, &case.available, 5);
+    request.head = Some(&case.head);
+    let failed = Losing(device).select(&engine, &request).unwrap_err();
+    assert!(matches!(failed, Error::Device { .. }), "{failed:?}");
+    // Nor can it be read back, by any engine.
+    let failed = Base.select(&CpuEngine::new(), &request).unwrap_err();
+    assert!(
+        matches!(failed, Error::Read { .. } | Error::Device { .. }),
+        "{failed:?}"
+    );
+    // A lost device takes commands and does nothing: further rows show when they are asked for.
+    let _ = pool.append(&from, 0, 8);
+    let available = RowSet::all(pool.rows());
+    let mut request = Request::new(&pool, &available, 5);
+    request.head = Some(&case.head);
+    assert!(Base.select(&engine, &request).is_err());
 }
 
 #[test]
