@@ -97,6 +97,24 @@ fn a_run_compares_with_an_earlier_one() {
     for words in ["ratio", "slower", "faster", "Mann–Whitney"] {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
+    bench.run(&format!("{TINY} --out new.json")).ok();
+    let run = bench.run("bench --compare old.json new.json").ok();
+    assert!(
+        run.stdout.contains("Mann–Whitney") && !run.stdout.contains("at most"),
+        "{}",
+        run.stdout
+    );
+    let json = bench
+        .run("bench --compare old.json new.json --json")
+        .ok()
+        .json();
+    assert_eq!(
+        (json["rows"].as_array().map(Vec::len), &json["unmatched"]),
+        (Some(11), &0.into())
+    );
+    bench
+        .run("bench --compare old.json gone.json")
+        .fails(1, &["gone.json"]);
     let run = bench
         .run(&format!("{TINY} --shape 61,8,3 --compare old.json --json"))
         .ok();

@@ -15,6 +15,7 @@ Examples:
   equipoise bench
   equipoise bench --device gpu --json before.json
   equipoise bench --device gpu --compare before.json
+  equipoise bench --compare before.json after.json
   equipoise bench --device all --check --full --out everything.json
   equipoise bench --shape 100000,384,50 --shape 100000,384,50,500,f16
   equipoise bench --list --device gpu
@@ -37,9 +38,10 @@ pub(crate) struct BenchArgs {
     /// Write the JSON to this file, whatever goes to stdout
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Say how many times as long each measurement took as in this JSON of an earlier run
-    #[arg(long, value_name = "OLD.json")]
-    compare: Option<PathBuf>,
+    /// Say how many times as long each measurement took as in this JSON of an earlier run, and whether that is more than
+    /// chance; or compare two such files and measure nothing
+    #[arg(long, value_name = "OLD.json", num_args = 1..=2)]
+    compare: Vec<PathBuf>,
     /// Rows, numbers per embedding, classes, and how many rows to pick, instead of the usual
     /// shapes; f32 unless it ends in f16. Repeatable
     #[arg(long, value_name = "N,M,C[,B][,f16]")]
@@ -122,6 +124,11 @@ impl BenchArgs {
                 force: self.force,
             }));
         }
+        let mut compare = self.compare.into_iter();
+        let (old, new) = (compare.next(), compare.next());
+        if let (Some(old), Some(new)) = (&old, new) {
+            return Ok(Job::Compare(old.clone(), new));
+        }
         let Some(out) = self.make_pool else {
             // Theirs beside ours of the same kernel, where nothing else is asked for.
             let mut only = self.only;
@@ -135,7 +142,7 @@ impl BenchArgs {
                 check: self.check,
                 table: self.file.is_some(),
                 out: self.out.or(self.file),
-                compare: self.compare,
+                compare: old,
                 only,
                 own: self.kernel,
                 watch: self.watch,

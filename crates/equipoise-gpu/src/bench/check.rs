@@ -1,18 +1,13 @@
 //! Versions of kernels against their CPU twins, on the same inputs: the block's own logits, as the device has them.
 
 use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
-use equipoise_core::cpu::twins::{self, Twins};
-use equipoise_core::engine::{
-    Candidate, Nearest, NearestGradient, RowStatistics, UNDECIDABLE, UNREACHABLE,
-};
+use equipoise_core::engine::{Nearest, RowStatistics};
 use wgpu::{Buffer, BufferUsages};
 
 use super::version::Compiled;
 use super::{KernelBench, KernelVersion};
 use crate::GpuError;
 use crate::device::Growing;
-use crate::kernels::class_candidates::list_bytes;
-use crate::kernels::logits::largest_of;
 use crate::kernels::row_scores::COLUMNS;
 
 /// Rows that are compared at most: of the beginning of the block, and of its end.
@@ -21,16 +16,6 @@ const LAST: usize = 32;
 
 /// Multiplications and additions in float64 that checking logits may take.
 const OPERATIONS: usize = 1 << 29;
-
-/// Relative difference allowed of what is a few f32 operations, in any order and fused or not: a
-/// subtraction of logits that are the same on both sides, and products.
-const ROUNDING: f32 = 1e-5;
-
-/// Of sums of exponentials: WGSL's exp is within 3 + 2|x| ULP, and x is at most 80.
-const OF_SUMS: f32 = 1e-4;
-
-/// Factors of the tolerance by which a comparison may fall either way.
-const NUDGES: [f32; 3] = [1.0, 1.0 - ROUNDING, 1.0 + ROUNDING];
 
 impl KernelBench<'_> {
     /// Runs a version once and compares what it computed for some rows with its CPU twin.
@@ -159,7 +144,7 @@ impl KernelBench<'_> {
     }
 
     /// Bytes from an offset on, so many, of each range in turn.
-    fn read_ranges<T: AnyBitPattern + NoUninit>(
+    pub(super) fn read_ranges<T: AnyBitPattern + NoUninit>(
         &self,
         buffer: &Buffer,
         ranges: &[(u64, u64)],
@@ -184,327 +169,18 @@ impl KernelBench<'_> {
         }
         Ok(cast_slice(&words).to_vec())
     }
-
-    fn logits_agree(
-        &self,
-        found: &[f32],
-        rows: Selected,
-        bound: crate::LogitBound,
-    ) -> Result<(), String> {
-        let error = largest_of(found, &self.embeddings(rows), self.head, bound);
-        match error <= 1.0 {
-            true => Ok(()),
-            false => Err(format!(
-                "the largest error is {error:.3} of what f32 sums may be off"
-            )),
-        }
-    }
-
-    fn norms_agree(&self, found: &[f32], rows: Selected) -> Result<(), String> {
-        let dim = self.head.dim();
-        let wide = self.embeddings(rows);
-        for ((row, found), x) in rows.iter().zip(found).zip(wide.chunks(dim)) {
-            let Some(norm) = twins::row_norm(x) else {
-                agree(
-                    "norm",
-                    *found < 0.0,
-                    row,
-                    found,
-                    &"below 0: the row is not finite",
-                )?;
-                continue;
-            };
-            // An upper bound, to what roundings may add up to.
-            let room = 1.0 + (dim + 64) as f32 / (1 << 20) as f32;
-            let range = norm * (1.0 - ROUNDING)..=norm * room + 1e-30;
-            agree("norm", range.contains(found), row, found, &range)?;
-        }
-        Ok(())
-    }
-
-    fn statistics_agree(
-        &self,
-        found: &[RowStatistics],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let twins = Twins::new(self.head);
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let (row, found) = (rows.row(index), &found[index]);
-            agree(
-                "tolerance",
-                near(found.tolerance, tolerance),
-                row,
-                found,
-                &tolerance,
-            )?;
-            if !is_scored(tolerance) {
-                return Ok(());
-            }
-            either_way(tolerance, |tolerance| {
-                let twin = twins.row_statistics(logits, tolerance);
-                let codes = |of: &RowStatistics| (of.predicted, of.runner_up, of.rival);
-                let scale = twin.sum + twin.moment;
-                let same = codes(found) == codes(&twin)
-                    && near(found.gap, twin.gap)
-                    && within(found.sum, twin.sum, OF_SUMS * scale)
-                    && within(found.moment, twin.moment, OF_SUMS * scale)
-                    && bounds_agree(
-                        (found.mase_lower, found.mase_upper),
-                        (twin.mase_lower, twin.mase_upper),
-                    );
-                agree("statistics", same, row, found, &twin)
-            })
-        })
-    }
-
-    fn candidates_agree(
-        &self,
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<Result<(), String>, GpuError> {
-        let count: Vec<u32> = self.read_ranges(&self.block.found, &[(0, 4)])?;
-        let (count, capacity) = (count[0] as usize, self.block.capacity);
-        if count > capacity {
-            return Ok(Err(format!(
-                "{count} candidates: the list holds {capacity}"
-            )));
-        }
-        let bytes = list_bytes(count) - 4;
-        let mut found: Vec<Candidate> = self.read_ranges(&self.block.found, &[(4, bytes)])?;
-        found.sort_by_key(|candidate| (candidate.row, candidate.class));
-        let twins = Twins::new(self.head);
-        Ok(self.each_row(rows, inputs, |index, logits, tolerance| {
-            let row = rows.row(index);
-            let start = found.partition_point(|candidate| (candidate.row as usize) < row);
-            let of_row = &found[start..];
-            let end = of_row.partition_point(|candidate| candidate.row as usize == row);
-            let of_row = &of_row[..end];
-            if !is_scored(tolerance) {
-                return Ok(());
-            }
-            either_way(tolerance, |tolerance| {
-                let twin = twins.class_candidates(logits, tolerance, self.thresholds);
-                self.lists_agree(row, of_row, &twin)
-            })
-        }))
-    }
-
-    /// Whether two lists of a row's candidates, in order of classes, are the same but for those at their threshold.
-    fn lists_agree(
-        &self,
-        row: usize,
-        found: &[Candidate],
-        twin: &[Candidate],
-    ) -> Result<(), String> {
-        let doubtful = |candidate: &Candidate| {
-            let threshold = self.thresholds.get(candidate.class as usize);
-            threshold.is_some_and(|threshold| {
-                bounds_agree(
-                    (candidate.lower, candidate.upper),
-                    (*threshold, candidate.upper),
-                )
-            })
-        };
-        let (mut i, mut j) = (0, 0);
-        loop {
-            match (found.get(i), twin.get(j)) {
-                (None, None) => return Ok(()),
-                (Some(a), Some(b)) if a.class == b.class => {
-                    let codes = |of: &Candidate| (of.predicted, of.runner_up, of.rival);
-                    let same = codes(a) == codes(b)
-                        && bounds_agree((a.lower, a.upper), (b.lower, b.upper));
-                    agree("candidate", same, row, a, b)?;
-                    (i, j) = (i + 1, j + 1);
-                }
-                (Some(a), b) if b.is_none_or(|b| a.class < b.class) => {
-                    agree("candidate", doubtful(a), row, a, &"none of that class")?;
-                    i += 1;
-                }
-                (_, Some(b)) => {
-                    agree("candidate", doubtful(b), row, &"none of that class", b)?;
-                    j += 1;
-                }
-                (Some(_), None) => return Ok(()),
-            }
-        }
-    }
-
-    fn scores_agree(
-        &self,
-        distances: &[f32],
-        columns: &[Vec<u32>],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let (twins, classes) = (Twins::new(self.head), self.head.classes());
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            if !is_scored(tolerance) {
-                return Ok(());
-            }
-            let row = rows.row(index);
-            // Of logits that are certain the bounds are the distance, to half of their rounding.
-            let twin = twins.row_statistics(logits, 0.0);
-            let number = |column: usize| f32::from_bits(columns[column][index]);
-            let least = (twin.mase_lower + twin.mase_upper) / 2.0;
-            let of_bounds = |found: f32, expected: f32| match expected >= UNREACHABLE / 2.0 {
-                true => found == f32::INFINITY,
-                false => (found - expected).abs() <= 1e-3 * expected + 1e-30,
-            };
-            agree(
-                "distance",
-                of_bounds(number(2), least),
-                row,
-                &number(2),
-                &least,
-            )?;
-            let own = distances[index * classes..(index + 1) * classes]
-                .iter()
-                .fold(f32::INFINITY, |least, distance| least.min(*distance));
-            agree("least distance", own == number(2), row, &own, &number(2))?;
-            if classes > 1 {
-                let rest = twin.sum * (-twin.gap).exp();
-                let confidence = 1.0 / (1.0 + rest);
-                let same = within(number(4), confidence, OF_SUMS * confidence);
-                agree("confidence", same, row, &number(4), &confidence)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn nearest_agree(
-        &self,
-        found: &[Nearest],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let (row, found) = (rows.row(index), &found[index]);
-            agree(
-                "tolerance",
-                near(found.tolerance, tolerance),
-                row,
-                found,
-                &tolerance,
-            )?;
-            if !is_scored(tolerance) {
-                return Ok(());
-            }
-            let twin = twins::nearest(logits, tolerance);
-            let numbers = |of: &Nearest| (of.centre, of.top, of.second);
-            agree(
-                "nearest",
-                numbers(found) == numbers(&twin),
-                row,
-                found,
-                &twin,
-            )
-        })
-    }
-
-    fn gradients_agree(
-        &self,
-        gradients: &[f32],
-        found: &[NearestGradient],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let classes = self.head.classes();
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let row = rows.row(index);
-            let (numbers, record) = (
-                &gradients[index * classes..(index + 1) * classes],
-                &found[index],
-            );
-            if !is_scored(tolerance) || !is_scored(record.nearest.tolerance) {
-                return Ok(());
-            }
-            let Some((twin, square)) = twins::gradient(logits, tolerance) else {
-                return Ok(());
-            };
-            for (class, (found, twin)) in numbers.iter().zip(&twin).enumerate() {
-                let same = within(*found, *twin, OF_SUMS * twin.abs() + 1e-30);
-                agree(
-                    &format!("gradient of class {class}"),
-                    same,
-                    row,
-                    found,
-                    twin,
-                )?;
-            }
-            let same = within(record.square, square, 4.0 * OF_SUMS * square + 1e-30);
-            agree("square of the gradient", same, row, record, &square)
-        })
-    }
-
-    fn nearest_gradients_agree(
-        &self,
-        gradients: &[f32],
-        found: &[NearestGradient],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let classes = self.head.classes();
-        self.each_row(rows, inputs, |index, logits, _| {
-            let (row, nearest) = (rows.row(index), &found[index].nearest);
-            if !is_scored(nearest.tolerance) {
-                return Ok(());
-            }
-            let gradient = &gradients[index * classes..(index + 1) * classes];
-            // The timed block's biases are its thresholds.
-            let bias = self.thresholds;
-            let twin = twins::nearest_gradient(logits, gradient, bias, nearest.tolerance);
-            let products = logits.iter().zip(gradient).zip(bias);
-            let largest = products.fold(0.0f32, |most, ((a, b), bias)| {
-                most.max((a * b).abs()).max(bias.abs())
-            });
-            let slack = ROUNDING * largest + 1e-30;
-            let same = within(nearest.top, twin.top, slack)
-                && within(nearest.second, twin.second, slack)
-                && (nearest.centre == twin.centre || twin.top - twin.second <= 2.0 * slack);
-            agree("nearest centre", same, row, nearest, &twin)
-        })
-    }
-
-    /// Runs `compare` on each selected row: its place among them, its logits and its tolerance.
-    fn each_row(
-        &self,
-        rows: Selected,
-        inputs: &Inputs,
-        compare: impl Fn(usize, &[f32], f32) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let logits = inputs.logits.chunks(self.head.classes());
-        for (index, (logits, norm)) in logits.zip(&inputs.norms).enumerate().take(rows.len()) {
-            let tolerance = match *norm < 0.0 {
-                true => equipoise_core::engine::NONFINITE,
-                false => self.block.tolerance.of_norm(*norm),
-            };
-            compare(index, logits, tolerance)?;
-        }
-        Ok(())
-    }
-
-    /// The selected rows' embeddings, widened.
-    fn embeddings(&self, rows: Selected) -> Vec<f32> {
-        let dim = self.head.dim();
-        let mut wide = vec![0.0; rows.len() * dim];
-        for (row, wide) in rows.iter().zip(wide.chunks_mut(dim)) {
-            self.values.slice(row * dim..(row + 1) * dim).widen(wide);
-        }
-        wide
-    }
 }
 
 /// What the device had for the selected rows.
 #[derive(Default)]
-struct Inputs {
-    logits: Vec<f32>,
-    norms: Vec<f32>,
+pub(super) struct Inputs {
+    pub(super) logits: Vec<f32>,
+    pub(super) norms: Vec<f32>,
 }
 
 /// Rows from 0 on, `first` of them, and from `second` on, `last` of them.
 #[derive(Debug, Clone, Copy)]
-struct Selected {
+pub(super) struct Selected {
     first: usize,
     second: usize,
     last: usize,
@@ -522,66 +198,18 @@ impl Selected {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.first + self.last
     }
 
-    fn row(&self, index: usize) -> usize {
+    pub(super) fn row(&self, index: usize) -> usize {
         match index < self.first {
             true => index,
             false => self.second + index - self.first,
         }
     }
 
-    fn iter(self) -> impl Iterator<Item = usize> {
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
         (0..self.len()).map(move |index| self.row(index))
-    }
-}
-
-fn is_scored(tolerance: f32) -> bool {
-    (0.0..UNDECIDABLE).contains(&tolerance)
-}
-
-fn within(found: f32, expected: f32, most: f32) -> bool {
-    found == expected || (found - expected).abs() <= most
-}
-
-fn near(found: f32, expected: f32) -> bool {
-    within(found, expected, ROUNDING * expected.abs())
-}
-
-/// Whether lower and upper bound are those expected: both are products of a gap that may be a difference of
-/// nearly equal numbers, of which the upper one is no smaller than either.
-fn bounds_agree(found: (f32, f32), expected: (f32, f32)) -> bool {
-    let scale = match expected.1 >= UNREACHABLE {
-        true => expected.0,
-        false => expected.1,
-    };
-    let slack = 10.0 * ROUNDING * scale.abs() + 1e-30;
-    within(found.0, expected.0, slack) && within(found.1, expected.1, slack)
-}
-
-/// What `compare` says of the tolerance, or of one a little smaller or larger, where that agrees.
-fn either_way(tolerance: f32, compare: impl Fn(f32) -> Result<(), String>) -> Result<(), String> {
-    let plain = compare(tolerance);
-    let nudged = |nudge: &f32| compare(tolerance * nudge).is_ok();
-    match plain.is_ok() || NUDGES[1..].iter().any(nudged) {
-        true => Ok(()),
-        false => plain,
-    }
-}
-
-fn agree(
-    what: &str,
-    same: bool,
-    row: usize,
-    found: &dyn std::fmt::Debug,
-    expected: &dyn std::fmt::Debug,
-) -> Result<(), String> {
-    match same {
-        true => Ok(()),
-        false => Err(format!(
-            "{what} of row {row}: {found:?}, expected {expected:?}"
-        )),
     }
 }

@@ -1,5 +1,6 @@
 //! Kernels one by one: checked against their CPU twins, and timed by the device's clock where it has one.
 
+mod agree;
 mod block;
 mod check;
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! A run against an earlier one.
 
+use std::path::Path;
+
 use equipoise::report::Table;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use super::row::Row;
 use super::significance::{LEVEL, least_p, p_value};
+use crate::console::Console;
+use crate::failure::Result;
 
 /// How many times as long something may take before it is called slower, where single measurements are not known.
 const SLOWER: f64 = 1.10;
@@ -114,6 +118,15 @@ impl Ratio {
                 .map(|(old, new)| old == new),
         }
     }
+}
+
+/// Compares two files.
+///
+/// # Errors
+/// Where one cannot be read, or is something else.
+pub(super) fn run(old: &Path, new: &Path, console: Console) -> Result<()> {
+    let (old, new) = (Record::read(old)?, Record::read(new)?);
+    console.report(&compare(&old, &new), text)
 }
 
 /// Compares what both have.

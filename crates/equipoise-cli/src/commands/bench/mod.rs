@@ -48,6 +48,8 @@ pub(crate) enum Job {
     /// What there is to measure.
     List,
     Dump(Dump),
+    /// An earlier run and a later one.
+    Compare(PathBuf, PathBuf),
 }
 
 /// Measurements to make.
@@ -93,5 +95,6 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
         Job::MakePool(job) => make_pool::run(job, console),
         Job::List => list::run(wish, console),
         Job::Dump(dump) => dump::run(dump, console),
+        Job::Compare(old, new) => compare::run(old, new, console),
     }
 }

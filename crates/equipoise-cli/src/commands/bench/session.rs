@@ -6,6 +6,7 @@ use equipoise::core::{CpuEngine, Head, MemoryPool};
 use equipoise::pool::{self, OutputFile};
 use indicatif::ProgressBar;
 
+use super::own::OwnKernel;
 use super::record::{DeviceRecord, Omission, Record};
 use super::row::Row;
 use super::setting::{Found, Own, Setting};
@@ -27,11 +28,7 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     for out in job.out.iter().chain(&job.roofline) {
         pool::check_output(out, job.force)?;
     }
-    let own = job.own.iter().map(|own| {
-        let (label, shader) = (own.label(), own.read()?);
-        Ok(Own { label, shader })
-    });
-    let own = own.collect::<Result<Vec<_>>>()?;
+    let own = read(&job.own)?;
     let targets = target::open(wish)?;
     if !own.is_empty()
         && !targets
@@ -59,36 +56,20 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     record.comparison = old.map(|old| compare::compare(&old, record));
     record.complete = true;
     session.save()?;
-    let figures = roofline::figures(&session.record);
-    if let Some(first) = &job.roofline {
-        roofline::write(&figures, first, job.force)?;
-    }
-    for (number, file) in job.out.iter().chain(&job.roofline).enumerate() {
-        // The first figure's name; further ones are beside it.
-        let more = figures.len().saturating_sub(1);
-        let more = match (number + 1 > usize::from(job.out.is_some()), more) {
-            (true, 1..) => format!(" and {more} beside it"),
-            _ => String::new(),
-        };
-        console.note(format!("wrote {}{more}", file.display()));
-    }
-    let text = |record: &Record| {
-        let mut text = text::text(record) + &sweep::text(record, &job.sweep);
-        if job.roofline.is_some() {
-            figures
-                .iter()
-                .for_each(|figure| text += &format!("\n{}", figure.text()));
-        }
-        text
-    };
-    match job.table {
-        true => print(&text(&session.record))?,
-        false => console.report(&session.record, text)?,
-    }
+    session.show()?;
     match job.watch {
         true => session.watch(&targets),
         false => verdict(&session.record),
     }
+}
+
+/// Kernels of somebody's own, as their files are now.
+fn read(files: &[OwnKernel]) -> Result<Vec<Own>> {
+    let own = files.iter().map(|own| {
+        let (label, shader) = (own.label(), own.read()?);
+        Ok(Own { label, shader })
+    });
+    own.collect()
 }
 
 /// A part of what is measured of a shape; it gives nothing where the device's memory does not hold the pool.
@@ -129,6 +110,36 @@ impl Session<'_> {
             self.saved = true;
         }
         Ok(())
+    }
+
+    /// Draws, and prints all of it.
+    fn show(&self) -> Result<()> {
+        let figures = roofline::figures(&self.record);
+        if let Some(first) = &self.job.roofline {
+            roofline::write(&figures, first, self.job.force)?;
+        }
+        for (number, file) in self.job.out.iter().chain(&self.job.roofline).enumerate() {
+            // The first figure's name; further ones are beside it.
+            let more = figures.len().saturating_sub(1);
+            let more = match (number + 1 > usize::from(self.job.out.is_some()), more) {
+                (true, 1..) => format!(" and {more} beside it"),
+                _ => String::new(),
+            };
+            self.console.note(format!("wrote {}{more}", file.display()));
+        }
+        let text = |record: &Record| {
+            let mut text = text::text(record) + &sweep::text(record, &self.job.sweep);
+            if self.job.roofline.is_some() {
+                figures
+                    .iter()
+                    .for_each(|figure| text += &format!("\n{}", figure.text()));
+            }
+            text
+        };
+        match self.job.table {
+            true => print(&text(&self.record)),
+            false => self.console.report(&self.record, text),
+        }
     }
 
     /// Measures everything. A failure is noted, and the rest measured all the same.
