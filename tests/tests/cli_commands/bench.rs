@@ -45,7 +45,9 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
         assert!(row["median_ms"].as_f64() > Some(0.0), "{row}");
         let samples = row["samples_ms"].as_array().expect("samples");
         assert!(samples.len() >= 5 && row["clock"] == "host", "{row}");
-        assert!(row["compute_share"].as_f64() > Some(0.0), "{row}");
+        // Operations of burn's topk are not known.
+        let counted = row["variant"] != "burn topk";
+        assert_eq!(row["compute_share"].as_f64() > Some(0.0), counted, "{row}");
         assert!(row["bandwidth_share"].as_f64() > Some(0.0), "{row}");
     }
     assert!(

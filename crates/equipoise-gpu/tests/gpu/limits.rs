@@ -170,7 +170,7 @@ fn a_missing_limit_is_named() {
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     let error = GpuEngine::from_device(adapter, device, queue).unwrap_err();
     assert!(
-        matches!(&error, GpuError::Limit { limit, needed: 5, found: 4, .. }
+        matches!(&error, GpuError::Limit { limit, needed: 6, found: 4, .. }
             if *limit == "max_storage_buffers_per_shader_stage"),
         "{error}"
     );
