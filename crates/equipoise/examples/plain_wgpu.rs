@@ -10,8 +10,8 @@ use equipoise::gpu::wgpu::{self, BufferUsages};
 use equipoise::gpu::{DevicePool, GpuEngine, Storage};
 use equipoise::strategies::Base;
 
-const ROWS: u32 = 10_000;
-const DIM: u32 = 16;
+const ROWS: u32 = 100_000;
+const DIM: u32 = 64;
 const CLASSES: usize = 4;
 
 /// What the application does with its GPU.
@@ -21,8 +21,8 @@ const EMBED: &str = "
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = f32(id.x);
-    for (var m = 0u; m < 16u && id.x < 10000u; m += 1u) {
-        embeddings[id.x * 16u + m] = sin(row * 0.37 + f32(m) * row * 0.011) + cos(row * 0.07);
+    for (var m = 0u; m < 64u && id.x < 100000u; m += 1u) {
+        embeddings[id.x * 64u + m] = sin(row * 0.37 + f32(m) * row * 0.011) + cos(row * 0.07);
     }
 }";
 

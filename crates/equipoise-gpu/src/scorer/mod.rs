@@ -32,8 +32,11 @@ use crate::{GpuEngine, GpuError};
 /// Blocks in flight: one is sent, one is scored, one's answer is used.
 pub(crate) const DEPTH: usize = 3;
 
-/// Candidates that come back with their number; more take another round trip.
+/// Most candidates that come back with their number; more take another round trip.
 pub(crate) const PREFIX: usize = 1 << 16;
+
+/// Least candidates that come back with their number: fewer save no time.
+const LEAST_PREFIX: usize = 1 << 9;
 
 /// The class of a list entry that says that its row holds a NaN or an infinity.
 const NONFINITE_ROW: u32 = equipoise_shaders::class_candidates_plain::NONFINITE_ROW;
@@ -56,6 +59,8 @@ pub(crate) struct GpuScorer<'a> {
     pub(crate) centres: Option<Centres>,
     /// Of the score last asked for.
     keys: Option<RowKeys>,
+    /// Candidates that come back with their number: somewhat more than the last blocks yielded.
+    prefix: usize,
     /// Slots of no block.
     free: Vec<Slot>,
     flying: VecDeque<Flying>,
@@ -119,6 +124,7 @@ impl<'a> GpuScorer<'a> {
             logits: Growing::storage("logits"),
             centres: None,
             keys: None,
+            prefix: PREFIX,
             free: Vec::new(),
             flying: VecDeque::new(),
         }
@@ -275,7 +281,7 @@ impl<'a> GpuScorer<'a> {
                     let kernel = &kernels.class_candidates;
                     kernel.record(context, encoder, slice, rows, lists);
                 }
-                (Form::Candidates(most), list_bytes(most.min(PREFIX)))
+                (Form::Candidates(most), list_bytes(most.min(self.prefix)))
             }
         })
     }

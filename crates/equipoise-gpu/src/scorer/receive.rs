@@ -5,7 +5,7 @@ use equipoise_core::Candidate;
 use equipoise_core::engine::{Answer, NONFINITE, NearestGradient};
 use wgpu::{Buffer, MapMode};
 
-use super::{Flying, Form, GpuScorer, NONFINITE_ROW};
+use super::{Flying, Form, GpuScorer, LEAST_PREFIX, NONFINITE_ROW, PREFIX};
 use crate::GpuError;
 use crate::block::Slot;
 use crate::device::unreadable;
@@ -13,7 +13,11 @@ use crate::kernels::class_candidates::list_bytes;
 
 impl GpuScorer<'_> {
     /// Waits for a block and reads what came of it.
-    pub(super) fn receive(&self, flying: Flying, answer: &mut Answer) -> Result<Slot, GpuError> {
+    pub(super) fn receive(
+        &mut self,
+        flying: Flying,
+        answer: &mut Answer,
+    ) -> Result<Slot, GpuError> {
         let context = &self.engine.context;
         let Flying {
             mut slot,
@@ -55,6 +59,9 @@ impl GpuScorer<'_> {
         let mut count = [0u8; 4];
         copy_out(&readback, 0, bytes, &mut count)?;
         let found = pod_read_unaligned::<u32>(&count) as usize;
+        // Blocks yield fewer as thresholds tighten; where they yield many again, only time is lost.
+        let likely = found.saturating_mul(2).max(self.prefix / 2);
+        self.prefix = likely.clamp(LEAST_PREFIX, PREFIX);
         if found > capacity {
             readback.unmap();
             answer.overflow = true;

@@ -1,11 +1,11 @@
 //! The GPU engine against the definition and against the CPU engine.
 
 use crate::common::{
-    Case, ask, candidates, check, check_candidates, check_statistics, engine, statistics,
+    Case, ask, candidates, check, check_candidates, check_statistics, engine, in_pool, statistics,
 };
 use equipoise_core::engine::{
-    ACCEPT_ALL, ACCEPT_NONE, ALL_CLASSES, Answer, GradientCentres, NONFINITE, NearestGradient,
-    Question, UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
+    ACCEPT_ALL, ACCEPT_NONE, ALL_CLASSES, Answer, Candidate, GradientCentres, NONFINITE,
+    NearestGradient, Question, Task, UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
 };
 use equipoise_core::{CpuEngine, Engine, Head};
 use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, GpuError, LogitsChoice, RowsChoice};
@@ -204,6 +204,39 @@ fn thresholds_keep_exactly_the_lower_bounds_below_them() {
             .collect();
         assert_eq!(candidates(engine, &case, &thresholds), kept);
     }
+}
+
+/// What comes back at once follows what the last blocks yielded.
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_list_much_longer_than_the_last_ones_comes_whole() {
+    let (engine, case) = (engine(), Case::random(1500, 3, 8, 17));
+    let expected = candidates(&engine, &case, &[ACCEPT_ALL; 3]);
+    assert!(expected.len() > 1024, "{}", expected.len());
+    let pool = case.pool();
+    let mut scorer = engine
+        .scorer(&case.head, &pool, Task::Boundaries)
+        .expect("a scorer");
+    let mut answer = Answer::default();
+    let mut ask = |threshold: f32| {
+        let thresholds = &[threshold; 3];
+        let question = Question::ClassCandidates { thresholds };
+        let before = engine.transfers().to_host;
+        let taken = scorer.submit(0, 1500, &case.available, question);
+        assert_eq!(taken.expect("a submission"), 1500);
+        scorer.collect(&mut answer).expect("an answer");
+        let mut found: Vec<Candidate> = in_pool(&answer).collect();
+        found.sort_by_key(|candidate| (candidate.row, candidate.class));
+        (found, engine.transfers().to_host - before)
+    };
+    let (_, first) = ask(ACCEPT_NONE);
+    let (nothing, last) = (0..16).fold((Vec::new(), first), |_, _| ask(ACCEPT_NONE));
+    assert_eq!(nothing, []);
+    assert!(last < first / 2, "{last} of {first} bytes");
+    let (found, bytes) = ask(ACCEPT_ALL);
+    assert_eq!(found, expected);
+    assert!(bytes > last, "{bytes} after {last}: the rest was not read");
+    assert_eq!(ask(ACCEPT_ALL).0, expected);
 }
 
 #[test]
