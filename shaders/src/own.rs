@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use naga::valid::{Capabilities, ModuleInfo};
-use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess};
+use naga::{
+    AddressSpace, Expression, Literal, Module, Scalar, ShaderStage, StorageAccess, TypeInner,
+};
 
 use crate::custom::{CustomError, checked};
 use crate::translate::translate_source;
@@ -32,7 +34,12 @@ pub struct OwnShader {
     pub bindings: Vec<u32>,
     /// Its named whole numbers: `TILE_ROWS`, `LANES`.
     pub constants: BTreeMap<String, u32>,
+    /// Whether it reads embeddings as they are stored in f16, and not in f32; none where it reads none.
+    pub reads_f16: Option<bool>,
 }
+
+/// Where `logits` and `row_norms` bind embeddings.
+const EMBEDDINGS: u32 = 1;
 
 /// What a shader has bound somewhere.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,6 +105,10 @@ impl Shader {
             workgroup_bytes: workgroup_bytes(&module),
             bindings: used(&module, &info),
             constants: constants(&module),
+            reads_f16: match self.kernel {
+                "logits" | "row_norms" => embeddings(&module).map(|scalar| scalar != Scalar::F32),
+                _ => None,
+            },
             source,
         })
     }
@@ -157,6 +168,19 @@ fn bound(module: &Module) -> Result<BTreeMap<u32, Bound>, String> {
     Ok(found)
 }
 
+/// What the embeddings that a module binds are numbers of: f16 is read as words of two where a device lacks it.
+fn embeddings(module: &Module) -> Option<Scalar> {
+    let mut variables = module.global_variables.iter();
+    let (_, values) = variables.find(|(_, variable)| {
+        let at = variable.binding.as_ref();
+        at.is_some_and(|at| (at.group, at.binding) == (0, EMBEDDINGS))
+    })?;
+    match module.types[values.ty].inner {
+        TypeInner::Array { base, .. } => module.types[base].inner.scalar(),
+        _ => None,
+    }
+}
+
 /// The bindings that the entry point uses: those of a layout that is made of the shader.
 fn used(module: &Module, info: &ModuleInfo) -> Vec<u32> {
     let entry = info.get_entry_point(0);
@@ -201,6 +225,11 @@ mod tests {
                 (shader.workgroup_size, shader.workgroup_bytes)
             );
             assert_eq!((&*own.entry, own.kernel), (shader.entry, shader.kernel));
+            let half = match own.kernel {
+                "logits" | "row_norms" => Some(!shader.variant.ends_with("f32")),
+                _ => None,
+            };
+            assert_eq!(own.reads_f16, half, "{}", shader.name());
         }
     }
 

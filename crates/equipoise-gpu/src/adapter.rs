@@ -181,8 +181,10 @@ impl Gpu {
         let limits = self.device.limits();
         let has = |feature: &Feature| match feature {
             Feature::F16 => facts.features.contains(Features::SHADER_F16),
-            Feature::Matrices => !facts.matrices.is_empty(),
-            Feature::Subgroups => facts.features.contains(Features::SUBGROUP),
+            Feature::Matrices => {
+                size_of_matrices(shader).is_some_and(|size| facts.multiplies(size))
+            }
+            Feature::Subgroups => facts.has_subgroups(),
         };
         let lanes: u32 = shader.workgroup_size.iter().product();
         let most_lanes = limits.max_compute_invocations_per_workgroup;
@@ -222,4 +224,10 @@ impl Gpu {
                 message: error.to_string(),
             })
     }
+}
+
+/// Rows and columns of the matrices that a shader multiplies by matrix cores.
+fn size_of_matrices(shader: &Shader) -> Option<u32> {
+    let parsed = shader.own_version(shader.source.into()).ok()?;
+    parsed.constants.get("SIZE").copied()
 }

@@ -2,6 +2,9 @@
 
 use wgpu::{Backend, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features};
 
+/// Fewest lanes of a subgroup that are worth it.
+const LEAST_SUBGROUP: u32 = 4;
+
 /// What there is to know of an open device.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
@@ -55,13 +58,20 @@ impl Facts {
         }
     }
 
-    /// Whether matrix cores multiply f16 matrices of `size` and add in f32.
+    /// Whether the row kernels' subgroup variants run: their memory is for subgroups of four lanes and more.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        self.features.contains(Features::SUBGROUP) && self.least_subgroup >= LEAST_SUBGROUP
+    }
+
+    /// Whether our shaders' matrix cores multiply f16 matrices of `size` and add in f32.
     pub(crate) fn multiplies(&self, size: u32) -> bool {
-        self.matrices.iter().any(|found| {
-            (found.m_size, found.n_size, found.k_size) == (size, size, size)
-                && found.ab_type == CooperativeScalarType::F16
-                && found.cr_type == CooperativeScalarType::F32
-        })
+        let features = Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        self.features.contains(features)
+            && self.matrices.iter().any(|found| {
+                (found.m_size, found.n_size, found.k_size) == (size, size, size)
+                    && found.ab_type == CooperativeScalarType::F16
+                    && found.cr_type == CooperativeScalarType::F32
+            })
     }
 
     /// Adapter, driver and backend: what choices are remembered for.

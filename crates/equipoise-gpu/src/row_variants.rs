@@ -7,8 +7,6 @@
 
 use std::sync::Mutex;
 
-use wgpu::Features;
-
 use crate::choices::Cache;
 use crate::device::Context;
 use crate::facts::Facts;
@@ -43,9 +41,6 @@ impl RowsChoice {
         }
     }
 }
-
-/// Fewest lanes of a subgroup that are worth it.
-const LEAST_SUBGROUP: u32 = 4;
 
 /// The row kernels in one variant, compiled.
 #[derive(Debug)]
@@ -86,9 +81,7 @@ pub(crate) struct RowVariants {
 impl RowVariants {
     /// Those that the device can run, and `choice` leaves.
     pub(crate) fn new(context: &Context, facts: Facts, choice: RowsChoice, cache: Cache) -> Self {
-        let able =
-            facts.features.contains(Features::SUBGROUP) && facts.least_subgroup >= LEAST_SUBGROUP;
-        let subgroups: &[bool] = match (able, choice) {
+        let subgroups: &[bool] = match (facts.has_subgroups(), choice) {
             (false, _) | (true, RowsChoice::Plain) => &[false],
             (true, RowsChoice::Subgroups) => &[true],
             (true, RowsChoice::Auto) => &[false, true],

@@ -34,6 +34,8 @@ pub struct Point {
     pub intensity: f64,
     /// Operations a second, in 10⁹.
     pub rate: f64,
+    /// Which of the ceilings of [`Roofline::compute`] it is under.
+    pub compute: usize,
     /// Which of the colours it has.
     pub style: usize,
 }
@@ -104,8 +106,14 @@ impl Axis {
 impl Roofline {
     /// Most operations a second at so many for each byte, by all ceilings.
     fn roof(&self, intensity: f64) -> f64 {
-        let most = |roofs: &[Roof]| roofs.iter().map(|roof| roof.rate).fold(0.0, f64::max);
         (most(&self.bandwidth) * intensity).min(most(&self.compute))
+    }
+
+    /// Most operations a second of a point, by the ceiling of what it computes with.
+    fn roof_of(&self, point: &Point) -> f64 {
+        let own = self.compute.get(point.compute);
+        let compute = own.map_or_else(|| most(&self.compute), |roof| roof.rate);
+        (most(&self.bandwidth) * point.intensity).min(compute)
     }
 
     /// Intensities and rates to show: the points', and where the roofs meet.
@@ -133,7 +141,7 @@ impl Roofline {
 
     /// What the legend says of a point: its name, its rate and how much of its roof that is.
     fn said(&self, point: &Point) -> String {
-        let share = 100.0 * point.rate / self.roof(point.intensity).max(1e-300);
+        let share = 100.0 * point.rate / self.roof_of(point).max(1e-300);
         let (name, rate) = (&point.name, number(point.rate));
         format!("{name}: {rate} GFLOP/s, {share:.1}% of its roof")
     }
@@ -206,16 +214,7 @@ impl Roofline {
     }
 
     fn draw_roofs(&self, svg: &mut String, x: &Axis, y: &Axis) {
-        let highest = self
-            .compute
-            .iter()
-            .map(|roof| roof.rate)
-            .fold(0.0, f64::max);
-        let fastest = self
-            .bandwidth
-            .iter()
-            .map(|roof| roof.rate)
-            .fold(0.0, f64::max);
+        let (highest, fastest) = (most(&self.compute), most(&self.bandwidth));
         let [first, last] = x.ends();
         let lowest = y.ends()[0];
         let mut line = |from: (f64, f64), to: (f64, f64)| {
@@ -269,18 +268,14 @@ impl Roofline {
         let (columns, rows) = ((COLUMNS - 1) as f64, (ROWS - 1) as f64);
         let (x, y) = self.axes((0.0, columns), (rows, 0.0));
         let mut cells = vec![vec![' '; COLUMNS]; ROWS];
-        let most = self
-            .compute
-            .iter()
-            .map(|roof| roof.rate)
-            .fold(0.0, f64::max);
+        let highest = most(&self.compute);
         let roofs = (0..COLUMNS).map(|column| {
             let share = column as f64 / columns;
             self.roof(10f64.powf(x.least + share * (x.most - x.least)))
         });
         for (column, roof) in roofs.enumerate() {
             let row = y.place(roof).round() as usize;
-            cells[row][column] = if roof >= most { '=' } else { '/' };
+            cells[row][column] = if roof >= highest { '=' } else { '/' };
         }
         for (index, point) in self.points.iter().enumerate().rev() {
             let (at, up) = (x.place(point.intensity), y.place(point.rate));
@@ -321,6 +316,11 @@ impl Roofline {
     }
 }
 
+/// The highest of some ceilings.
+fn most(roofs: &[Roof]) -> f64 {
+    roofs.iter().map(|roof| roof.rate).fold(0.0, f64::max)
+}
+
 /// A power of ten, as people write it.
 fn power(decade: i32) -> String {
     match decade {
@@ -352,6 +352,7 @@ mod tests {
             name: name.into(),
             intensity,
             rate,
+            compute: usize::from(name.contains("matrix")),
             style,
         };
         Roofline {
@@ -364,6 +365,7 @@ mod tests {
             points: vec![
                 point("logits large", 40.0, 6000.0, 0),
                 point("row_norms f32", 0.5, 400.0, 1),
+                point("logits matrix16", 400.0, 60_000.0, 0),
             ],
         }
     }
@@ -388,11 +390,13 @@ mod tests {
             "matrix cores, 80000 GFLOP/s",
             "copies, 1000 GB/s",
             "logits large",
-            "15.0% of its roof",
+            // Of multiply-adds, and of matrix cores.
+            "60.0% of its roof",
+            "75.0% of its roof",
         ] {
             assert!(svg.contains(words), "{words}: {svg}");
         }
-        assert_eq!(svg.matches("<circle").count(), 2);
+        assert_eq!(svg.matches("<circle").count(), 3);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 

@@ -129,16 +129,17 @@ pub(super) fn run(old: &Path, new: &Path, console: Console) -> Result<()> {
     console.report(&compare(&old, &new), text)
 }
 
-/// Compares what both have.
+/// Compares what both have: of several measurements of the same, the first with the first.
 pub(super) fn compare(old: &Record, new: &Record) -> Comparison {
+    let mut left: Vec<&Row> = old.rows.iter().collect();
     let pairs = new.rows.iter().filter_map(|new| {
-        let old = old.rows.iter().find(|old| old.is_of(new))?;
-        Some(Ratio::of(old, new))
+        let place = left.iter().position(|old| old.is_of(new))?;
+        Some(Ratio::of(left.remove(place), new))
     });
     let rows: Vec<Ratio> = pairs.collect();
     Comparison {
         date: old.date.clone(),
-        unmatched: old.rows.len() + new.rows.len() - 2 * rows.len(),
+        unmatched: left.len() + new.rows.len() - rows.len(),
         rows,
     }
 }
@@ -268,6 +269,21 @@ mod tests {
         let text = text(&found);
         assert!(text.contains("1.20  0.008  slower"), "{text}");
         assert!(text.contains("1 slower and 1 faster of 3"), "{text}");
+    }
+
+    #[test]
+    fn what_was_measured_twice_is_compared_once_each() {
+        let (once, twice) = (record(&[("a", 1.0)]), record(&[("a", 1.0), ("a", 3.0)]));
+        for (old, new) in [(&once, &twice), (&twice, &once)] {
+            let found = compare(old, new);
+            assert_eq!((found.rows.len(), found.unmatched), (1, 1));
+        }
+        let ratios: Vec<f64> = compare(&twice, &twice)
+            .rows
+            .iter()
+            .map(|row| row.ratio)
+            .collect();
+        assert_eq!(ratios, [1.0, 1.0]);
     }
 
     #[test]

@@ -50,7 +50,11 @@ pub(super) fn run(dump: &Dump, console: Console) -> Result<()> {
             }
         }
     }
-    for (path, _) in &files {
+    for (index, (path, _)) in files.iter().enumerate() {
+        if files[..index].iter().any(|(other, _)| other == path) {
+            let failure = Failure::usage("two kernels would be written there").at(path);
+            return Err(failure.with_hint("give their files different names"));
+        }
         pool::check_output(path, dump.force)?;
     }
     for (path, bytes) in &files {

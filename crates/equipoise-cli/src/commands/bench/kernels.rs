@@ -3,7 +3,6 @@
 use equipoise::core::cpu::logits;
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
-use equipoise::gpu::shaders::OwnShader;
 use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
 use equipoise::pool::Dtype;
 use rayon::prelude::*;
@@ -12,7 +11,7 @@ use super::Shape;
 use super::measure::median;
 use super::patience::Patience;
 use super::row::{Row, Timing, Work, digest};
-use super::setting::{Found, Setting};
+use super::setting::{Found, Own, Setting};
 use super::target::Target;
 use crate::failure::{Failure, Result};
 
@@ -171,9 +170,18 @@ impl Setting<'_> {
         let bench = KernelBench::new(engine, self.head, values, thresholds)?;
         let mut found = Found::default();
         for own in self.own {
-            if self.wants(own.shader.kernel, &own.label) {
-                let version = bench.own(&own.label, &own.shader);
-                self.measured(&bench, (own.shader.kernel, &own.label), version, &mut found);
+            let name = (own.shader.kernel, &*own.label);
+            if !self.wants(name.0, name.1) {
+                continue;
+            }
+            match own.suits(self.shape.dtype) {
+                true => self.measured(&bench, name, bench.own(name.1, &own.shader), &mut found),
+                false => {
+                    let reason = own.reads().into();
+                    found
+                        .left_out
+                        .push((format!("{} {}", name.0, name.1), reason));
+                }
             }
         }
         for version in bench.versions()? {
@@ -213,11 +221,7 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn own_kernel(
-        &self,
-        label: &str,
-        shader: &OwnShader,
-    ) -> std::result::Result<Row, String> {
+    pub(super) fn own_kernel(&self, own: &Own) -> std::result::Result<Row, String> {
         let Target::Gpu { engine, .. } = self.target else {
             return Err("it runs on a GPU".into());
         };
@@ -226,8 +230,9 @@ impl Setting<'_> {
             let values = self.pool.chunk(0, self.pool.rows())?.values;
             let bench = KernelBench::new(engine, self.head, values, &thresholds)?;
             let mut found = Found::default();
-            let version = bench.own(label, shader);
-            self.measured(&bench, (shader.kernel, label), version, &mut found);
+            let version = bench.own(&own.label, &own.shader);
+            let name = (own.shader.kernel, &*own.label);
+            self.measured(&bench, name, version, &mut found);
             Ok::<Found, Failure>(found)
         };
         let mut found = measure().map_err(|failure| failure.message())?;

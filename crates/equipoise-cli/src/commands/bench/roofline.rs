@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use equipoise::pool::{self, OutputFile};
+use equipoise::pool::OutputFile;
 use equipoise::report::{Point, Roof, Roofline};
 
 use super::record::{DeviceRecord, Record};
@@ -29,17 +29,17 @@ pub(super) fn path(first: &Path, number: usize) -> PathBuf {
     }
 }
 
-/// Writes the figures, `first` and those beside it.
+/// Writes the figures, `first` and those beside it; returns where they are.
 ///
 /// # Errors
 /// Where a file fails.
-pub(super) fn write(figures: &[Roofline], first: &Path, force: bool) -> Result<()> {
-    for (number, figure) in figures.iter().enumerate() {
+pub(super) fn write(figures: &[Roofline], first: &Path, force: bool) -> Result<Vec<PathBuf>> {
+    let written = figures.iter().enumerate().map(|(number, figure)| {
         let path = path(first, number);
-        pool::check_output(&path, force)?;
         OutputFile::write_all_to(&path, force, figure.svg().as_bytes())?;
-    }
-    Ok(())
+        Ok(path)
+    });
+    written.collect()
 }
 
 fn figure(device: &DeviceRecord, record: &Record) -> Option<Roofline> {
@@ -71,6 +71,7 @@ fn figure(device: &DeviceRecord, record: &Record) -> Option<Roofline> {
         name: format!("{} {} {} {}", row.name, row.variant, row.shape(), row.dtype),
         intensity: row.intensity.unwrap_or_default(),
         rate: row.gflops.unwrap_or_default(),
+        compute: usize::from(row.compute_ceiling.as_deref() == Some("matrix")),
         style: styles
             .iter()
             .position(|style| *style == row.name)

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use equipoise::core::{CpuEngine, Head, MemoryPool};
-use equipoise::pool::{self, OutputFile};
+use equipoise::pool::{self, Dtype, OutputFile};
 use indicatif::ProgressBar;
 
 use super::own::OwnKernel;
@@ -25,11 +25,13 @@ use crate::failure::{Failure, Result};
 /// Where a file fails, no device opens, or a check or a measurement fails.
 pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<()> {
     let old = job.compare.as_deref().map(Record::read).transpose()?;
-    for out in job.out.iter().chain(&job.roofline) {
-        pool::check_output(out, job.force)?;
-    }
     let own = read(&job.own)?;
     let targets = target::open(wish)?;
+    let figures = job.roofline.iter();
+    let figures = figures.flat_map(|first| (0..targets.len()).map(|n| roofline::path(first, n)));
+    for out in job.out.iter().cloned().chain(figures) {
+        pool::check_output(&out, job.force)?;
+    }
     if !own.is_empty()
         && !targets
             .iter()
@@ -57,6 +59,7 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     record.complete = true;
     session.save()?;
     session.show()?;
+    session.own_were_for_something()?;
     match job.watch {
         true => session.watch(&targets),
         false => verdict(&session.record),
@@ -65,8 +68,12 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
 
 /// Kernels of somebody's own, as their files are now.
 fn read(files: &[OwnKernel]) -> Result<Vec<Own>> {
-    let own = files.iter().map(|own| {
+    let own = files.iter().enumerate().map(|(index, own)| {
         let (label, shader) = (own.label(), own.read()?);
+        if files[..index].iter().any(|other| other.label() == label) {
+            let failure = Failure::usage(format!("two kernels are called {label}"));
+            return Err(failure.with_hint("tables tell them by their files' names: rename one"));
+        }
         Ok(Own { label, shader })
     });
     own.collect()
@@ -115,17 +122,13 @@ impl Session<'_> {
     /// Draws, and prints all of it.
     fn show(&self) -> Result<()> {
         let figures = roofline::figures(&self.record);
-        if let Some(first) = &self.job.roofline {
-            roofline::write(&figures, first, self.job.force)?;
-        }
-        for (number, file) in self.job.out.iter().chain(&self.job.roofline).enumerate() {
-            // The first figure's name; further ones are beside it.
-            let more = figures.len().saturating_sub(1);
-            let more = match (number + 1 > usize::from(self.job.out.is_some()), more) {
-                (true, 1..) => format!(" and {more} beside it"),
-                _ => String::new(),
-            };
-            self.console.note(format!("wrote {}{more}", file.display()));
+        let drawn = match &self.job.roofline {
+            Some(first) => roofline::write(&figures, first, self.job.force),
+            None => Ok(Vec::new()),
+        };
+        let written = self.job.out.iter().chain(drawn.iter().flatten());
+        for file in written {
+            self.console.note(format!("wrote {}", file.display()));
         }
         let text = |record: &Record| {
             let mut text = text::text(record) + &sweep::text(record, &self.job.sweep);
@@ -139,7 +142,29 @@ impl Session<'_> {
         match self.job.table {
             true => print(&text(&self.record)),
             false => self.console.report(&self.record, text),
+        }?;
+        drawn.map(drop)
+    }
+
+    /// Fails where one of somebody's own kernels was left out of every shape.
+    fn own_were_for_something(&self) -> Result<()> {
+        for own in &self.own {
+            let name = format!("{} {}", own.shader.kernel, own.label);
+            let rows = &self.record.rows;
+            let measured = rows.iter().any(|row| row.variant == own.label);
+            let mut omitted = self.record.omitted.iter();
+            let omitted = omitted.find(|omission| omission.what.starts_with(&format!("{name} ")));
+            if let (false, Some(omission)) = (measured, omitted)
+                && !omission.failed
+            {
+                let failure =
+                    Failure::usage(format!("{name} was not measured: {}", omission.reason));
+                return Err(failure.with_hint(
+                    "--shape N,M,C,f16 measures f16 embeddings, without f16 they are f32",
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Measures everything. A failure is noted, and the rest measured all the same.
@@ -218,34 +243,40 @@ impl Session<'_> {
         }
     }
 
-    /// Measures kernels in files again as they change, on the first GPU and the first shape.
+    /// Measures kernels in files again as they change, on the first GPU and the first shape that they are for.
     fn watch(&self, targets: &[Target]) -> Result<()> {
         let gpus = targets.iter().zip(&self.record.devices);
         let mut gpus = gpus.filter(|(target, _)| matches!(target, Target::Gpu { .. }));
         let Some((target, device)) = gpus.next() else {
             return Ok(());
         };
-        let shape = self.shapes(target)[0];
-        let synthetic = Synthetic::new(shape);
-        let stored = synthetic.rows(0..shape.rows);
-        let (head, pool) = (
-            synthetic.head()?,
-            MemoryPool::new(stored.values(), shape.dim)?,
-        );
-        let setting = self.setting(target, device, shape, (&pool, &head));
-        let rows: Vec<Row> = self
-            .record
-            .rows
-            .iter()
+        let shapes = self.shapes(target);
+        let first = |dtype| shapes.iter().find(move |shape| shape.dtype == dtype);
+        let shapes = [Dtype::F32, Dtype::F16].into_iter().filter_map(first);
+        let needed = |shape: &&Shape| self.own.iter().any(|own| own.suits(shape.dtype));
+        let pools = shapes.filter(needed).map(|shape| {
+            let synthetic = Synthetic::new(*shape);
+            Ok((*shape, synthetic.head()?, synthetic.rows(0..shape.rows)))
+        });
+        let pools = pools.collect::<Result<Vec<_>>>()?;
+        let rows = self.record.rows.iter();
+        let rows: Vec<Row> = rows
             .filter(|row| row.device == device.device)
             .cloned()
             .collect();
-        let mut watched: Vec<Watched<'_>> = (self.job.own.iter())
-            .map(|own| Watched::new(own, &rows))
-            .collect();
-        watch::run(&mut watched, self.console, |own| {
-            let shader = own.read().map_err(|failure| failure.message())?;
-            setting.own_kernel(&own.label(), &shader)
+        let own = self.job.own.iter();
+        let mut watched: Vec<Watched<'_>> = own.map(|own| Watched::new(own, &rows)).collect();
+        watch::run(&mut watched, self.console, |file| {
+            let shader = file.read().map_err(|failure| failure.message())?;
+            let label = file.label();
+            let own = Own { label, shader };
+            let mut pools = pools.iter();
+            let pool = pools.find(|(shape, ..)| own.suits(shape.dtype));
+            let (shape, head, stored) = pool.ok_or_else(|| own.reads().to_owned())?;
+            let pool = MemoryPool::new(stored.values(), shape.dim);
+            let pool = pool.map_err(|error| error.to_string())?;
+            let setting = self.setting(target, device, *shape, (&pool, head));
+            setting.own_kernel(&own)
         })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use equipoise::core::{Head, Pool};
 use equipoise::gpu::shaders::OwnShader;
+use equipoise::pool::Dtype;
 
 use super::Shape;
 use super::peers::Peers;
@@ -35,6 +36,23 @@ pub(super) struct Setting<'a> {
 pub(super) struct Own {
     pub(super) label: String,
     pub(super) shader: OwnShader,
+}
+
+impl Own {
+    /// Whether it is for embeddings stored like that.
+    pub(super) fn suits(&self, dtype: Dtype) -> bool {
+        let half = self.shader.reads_f16;
+        half.is_none_or(|half| half == (dtype == Dtype::F16))
+    }
+
+    /// Which embeddings it is for.
+    pub(super) fn reads(&self) -> &'static str {
+        match self.shader.reads_f16 {
+            Some(true) => "it reads f16 embeddings",
+            Some(false) => "it reads f32 embeddings",
+            None => "it reads no embeddings",
+        }
+    }
 }
 
 /// What a part of the measurements comes to.

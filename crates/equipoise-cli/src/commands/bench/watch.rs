@@ -14,18 +14,19 @@ const EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Watched<'a> {
     own: &'a OwnKernel,
     seen: Option<SystemTime>,
-    /// Milliseconds of the last version that was right.
-    last: Option<f64>,
+    /// The last version that was right.
+    last: Option<Row>,
 }
 
 impl<'a> Watched<'a> {
+    /// A file whose kernel, if it was right, is in `rows`.
     pub(super) fn new(own: &'a OwnKernel, rows: &[Row]) -> Self {
         let label = own.label();
-        let row = rows.iter().rfind(|row| row.variant == label);
+        let of_it = |row: &&Row| row.variant == label && row.name == own.kernel;
         Self {
             own,
             seen: changed(own),
-            last: row.map(|row| row.median_ms),
+            last: rows.iter().find(of_it).cloned(),
         }
     }
 
@@ -65,19 +66,20 @@ pub(super) fn run(
             let name = watched.own.label();
             match measure(watched.own) {
                 Ok(row) => {
-                    let against = watched.last.map_or_else(String::new, |last| {
-                        format!(", {:.2} of the last", row.median_ms / last)
+                    let last = watched.last.as_ref().filter(|last| last.is_of(&row));
+                    let against = last.map_or_else(String::new, |last| {
+                        format!(", {:.2} of the last", row.median_ms / last.median_ms)
                     });
                     let [low, high] = row.quartiles_ms;
                     let (shape, median) = (row.shape(), row.median_ms);
                     print(&format!(
                         "{name} {shape}: right, {median:.3} ms ({low:.3} to {high:.3}){against}\n"
                     ))?;
-                    watched.last = Some(row.median_ms);
+                    watched.last = Some(row);
                 }
                 Err(reason) => {
-                    let kept = watched.last.map_or_else(String::new, |last| {
-                        format!("; the last right one stays, {last:.3} ms")
+                    let kept = watched.last.as_ref().map_or_else(String::new, |last| {
+                        format!("; the last right one stays, {:.3} ms", last.median_ms)
                     });
                     print(&format!("{name}: {reason}{kept}\n"))?;
                 }

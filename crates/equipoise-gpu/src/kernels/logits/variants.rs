@@ -6,7 +6,6 @@ use equipoise_shaders::{
     LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32, logits_matrix_8 as matrix_8,
     logits_matrix_16 as matrix_16, logits_matrix_split_16 as split_16, logits_small_f32,
 };
-use wgpu::Features;
 
 use super::bound::LogitBound;
 use super::{bound, split};
@@ -174,7 +173,6 @@ impl Matrices {
     const SUBGROUP: u32 = matrix_16::SUBGROUP;
 
     fn lacks(self, facts: &Facts, shader: &Shader, head: &Head) -> Option<String> {
-        let features = Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let size = self.size;
         let needs = [
             (
@@ -182,7 +180,7 @@ impl Matrices {
                 format!("it runs on {:?}", shader.backends),
             ),
             (
-                facts.features.contains(features) && facts.multiplies(size),
+                facts.multiplies(size),
                 format!("the device does not multiply f16 matrices of {size}×{size} in f32"),
             ),
             (
