@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use equipoise_core::engine::{Answer, GradientCentres, Precision, Question, Task};
+use equipoise_core::engine::{
+    ALL_CLASSES, Answer, Candidate, Candidates, GradientCentres, Precision, Question, Task,
+};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Chunk, Engine, Error, Head, Pool, Result, RowSet, Scorer};
 
@@ -82,7 +84,7 @@ impl Scorer for SmallBlocksScorer<'_> {
     fn collect(&mut self, answer: &mut Answer) -> Result<()> {
         self.scorer.collect(answer)?;
         // Refuses what does not fit a small list, so that the caller's second try is tested too.
-        let found: usize = answer.candidates.iter().map(Vec::len).sum();
+        let found: usize = answer.candidates.iter().map(Candidates::len).sum();
         if answer.rows > 1 && found > self.max_rows * 4 {
             answer.clear();
             answer.overflow = true;
@@ -267,9 +269,21 @@ impl Scorer for OverconfidentScorer<'_> {
             let middle = row.mase_lower / 2.0 + row.mase_upper / 2.0;
             (row.tolerance, row.mase_lower, row.mase_upper) = (0.0, middle, middle);
         }
-        for candidate in answer.candidates.iter_mut().flatten() {
-            let middle = candidate.lower / 2.0 + candidate.upper / 2.0;
-            (candidate.lower, candidate.upper) = (middle, middle);
+        for part in &mut answer.candidates {
+            let candidates = part.iter().map(|candidate| {
+                let middle = candidate.lower / 2.0 + candidate.upper / 2.0;
+                Candidate {
+                    lower: middle,
+                    upper: middle,
+                    ..candidate
+                }
+            });
+            let candidates: Vec<Candidate> = candidates.collect();
+            let classes = candidates
+                .iter()
+                .map(|c| c.class)
+                .filter(|c| *c != ALL_CLASSES);
+            *part = Candidates::of(&candidates, classes.max().map_or(0, |c| c as usize + 1));
         }
         Ok(())
     }

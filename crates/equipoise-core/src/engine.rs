@@ -29,6 +29,7 @@
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Head, Pool, Result, RowSet};
 
+pub use crate::candidates::{Candidates, Codes, Place};
 pub use crate::custom_score::{CustomScore, Rounding};
 pub use crate::scale::{BoundaryScales, boundary_scale};
 pub use crate::tolerance::{GradientTolerance, LogitError, Tolerance};
@@ -91,6 +92,30 @@ pub struct Candidate {
     pub lower: f32,
     /// Upper bound of it; [`UNREACHABLE`] with [`ALL_CLASSES`].
     pub upper: f32,
+}
+
+impl Candidate {
+    /// The candidate of a row about which the bounds say nothing.
+    pub fn unknown(row: u32) -> Self {
+        Self {
+            row,
+            class: ALL_CLASSES,
+            predicted: NO_CLASS,
+            runner_up: NO_CLASS,
+            rival: NO_CLASS,
+            lower: 0.0,
+            upper: UNREACHABLE,
+        }
+    }
+
+    /// What it says of its row, whatever its class.
+    pub fn codes(&self) -> Codes {
+        Codes {
+            predicted: self.predicted,
+            runner_up: self.runner_up,
+            rival: self.rival,
+        }
+    }
 }
 
 /// What the per-row scores are made of. With `z` sorted in descending order, z₁ ≥ z₂ ≥ …:
@@ -263,8 +288,8 @@ pub struct Answer {
     pub nearest: Vec<Nearest>,
     /// One for each row, to [`Question::NearestGradient`].
     pub gradients: Vec<NearestGradient>,
-    /// To [`Question::ClassCandidates`], in any order, in as many lists as suits the engine.
-    pub candidates: Vec<Vec<Candidate>>,
+    /// To [`Question::ClassCandidates`], in as many parts as suits the engine, each of rows after those before it.
+    pub candidates: Vec<Candidates>,
     /// The candidates are more than the device has room for, and there are none here: the caller
     /// asks again with fewer rows. A block of one row always fits.
     pub overflow: bool,
@@ -279,7 +304,7 @@ impl Answer {
         self.keys.clear();
         self.nearest.clear();
         self.gradients.clear();
-        self.candidates.iter_mut().for_each(Vec::clear);
+        self.candidates.iter_mut().for_each(Candidates::clear);
     }
 }
 

@@ -5,21 +5,21 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use crate::candidates::Codes;
 use crate::custom_score::ordered;
 use crate::definition::{self, RowScore};
-use crate::engine::{
-    ALL_CLASSES, Answer, Candidate, CustomScore, NO_CLASS, Scorer, UNDECIDABLE, UNREACHABLE,
-};
+use crate::engine::{Answer, CustomScore, NO_CLASS, Scorer, UNDECIDABLE};
 use crate::exact_sums::{ExactRow, TOGETHER};
 use crate::interval::key_interval;
-use crate::lists::{Entry, List};
+use crate::known::{Entry, Known};
+use crate::lists::{List, Slot};
 use crate::pool::FETCHED;
 use crate::settle::{Settler, pick, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Error, Head, Pick, Result, RowSet};
 
-/// Most threads that read a block's candidates, each all of them.
-const MOST_READERS: usize = 16;
+/// Classes whose lists a thread fills at a time.
+const LISTS_TOGETHER: usize = 16;
 
 /// An entry to complete: its embedding, and the class it is of.
 type Wanted<'x> = (&'x [f32], usize, Entry);
@@ -32,6 +32,8 @@ pub(crate) struct Exact<'a> {
     pub(crate) request: &'a Request<'a>,
     pub(crate) head: &'a Head,
     settler: Settler<'a>,
+    /// What is known of the rows in lists.
+    pub(crate) known: Known,
     /// Rows left out, settled scores, retries and refills; the picks come last.
     pub(crate) selection: Selection,
 }
@@ -42,6 +44,7 @@ impl<'a> Exact<'a> {
             request,
             head,
             settler: Settler::new(head),
+            known: Known::new(),
             selection,
         }
     }
@@ -68,30 +71,34 @@ impl<'a> Exact<'a> {
                 true => key_interval(score, known, precision, classes),
                 false => return None,
             };
-            let (predicted, runner_up, rival) = match known.tolerance >= UNDECIDABLE {
-                true => (NO_CLASS, NO_CLASS, NO_CLASS),
-                false => (known.predicted, known.runner_up, known.rival),
+            let codes = match known.tolerance >= UNDECIDABLE {
+                true => Codes::NONE,
+                false => Codes {
+                    predicted: known.predicted,
+                    runner_up: known.runner_up,
+                    rival: known.rival,
+                },
             };
             let row = answer.start + index;
             let limit = limits[group(row)];
-            limit.is_none_or(|limit| lower < limit).then_some(Entry {
-                lower,
-                upper,
-                row,
-                predicted,
-                runner_up,
-                rival,
-            })
+            let slot = Slot { lower, upper, row };
+            limit
+                .is_none_or(|limit| lower < limit)
+                .then_some((slot, codes))
         });
-        for entry in entries.collect::<Vec<_>>() {
-            lists[group(entry.row)].push(entry);
+        let entries: Vec<(Slot, Codes)> = entries.collect();
+        for (slot, _) in &entries {
+            lists[group(slot.row)].push(*slot);
         }
-        for list in lists {
+        let known = entries.iter().map(|(slot, codes)| (slot.row, *codes));
+        self.known.extend(known);
+        for list in &mut *lists {
             list.narrow();
             if list.is_crowded() {
                 self.settle_rows(score, list)?;
             }
         }
+        self.known.prune(lists);
         Ok(())
     }
 
@@ -115,21 +122,14 @@ impl<'a> Exact<'a> {
             let row = answer.start + index;
             let limit = limits[group(row)];
             if limit.is_none_or(|limit| lower < limit) {
-                lists[group(row)].push(Entry {
-                    lower,
-                    upper,
-                    row,
-                    predicted: NO_CLASS,
-                    runner_up: NO_CLASS,
-                    rival: NO_CLASS,
-                });
+                lists[group(row)].push(Slot { lower, upper, row });
             }
         }
         for list in lists {
             list.narrow();
             if list.is_crowded() {
-                let picks = self.key_picks(score, &list.entries)?;
-                list.replace(picks.into_iter().map(|(entry, _)| entry).collect());
+                let picks = self.key_picks(score, &self.entries(&list.entries))?;
+                list.replace(picks.iter().map(|(entry, _)| entry.slot()).collect());
             }
         }
         Ok(())
@@ -170,10 +170,10 @@ impl<'a> Exact<'a> {
 
     /// Settles a list of rows and puts it in order.
     fn settle_rows(&mut self, score: RowScore, list: &mut List) -> Result<()> {
-        let (mut settled, open): (Vec<Entry>, Vec<Entry>) =
-            list.entries.iter().partition(|entry| entry.is_settled());
-        let picks = self.row_picks(score, &open)?;
-        settled.extend(picks.into_iter().map(|(entry, _)| entry));
+        let (mut settled, open): (Vec<Slot>, Vec<Slot>) =
+            list.entries.iter().partition(|slot| slot.is_settled());
+        let picks = self.row_picks(score, &self.entries(&open))?;
+        settled.extend(picks.iter().map(|(entry, _)| entry.slot()));
         list.replace(settled);
         Ok(())
     }
@@ -198,6 +198,12 @@ impl<'a> Exact<'a> {
         Ok(picks)
     }
 
+    /// What is known of rows in lists.
+    pub(crate) fn entries<'s>(&self, slots: impl IntoIterator<Item = &'s Slot>) -> Vec<Entry> {
+        let slots = slots.into_iter();
+        slots.map(|slot| self.known.entry(slot)).collect()
+    }
+
     /// The embeddings of some rows, no more than [`FETCHED`].
     fn embeddings(&self, rows: impl Iterator<Item = usize>) -> Result<Vec<Cow<'a, [f32]>>> {
         let rows: Vec<usize> = rows.collect();
@@ -206,83 +212,95 @@ impl<'a> Exact<'a> {
 
     /// Adds a block's candidates to their classes' lists.
     pub(crate) fn add_candidates(&mut self, answer: &Answer, lists: &mut [List]) -> Result<()> {
-        let whole = answer.candidates.par_iter().flat_map_iter(|list| {
-            let whole = list.iter().filter(|c| c.class == ALL_CLASSES);
-            whole.map(|c| answer.start + c.row as usize)
-        });
-        let mut whole: Vec<usize> = whole.collect();
+        let in_pool = |row: u32| answer.start + row as usize;
+        let parts = answer.candidates.iter();
+        let known = parts.flat_map(|part| part.rows());
+        let mut known: Vec<(usize, Codes)> =
+            known.map(|(row, codes)| (in_pool(*row), *codes)).collect();
+        let parts = answer.candidates.iter();
+        let mut whole: Vec<usize> = parts
+            .flat_map(|part| part.whole())
+            .map(|row| in_pool(*row))
+            .collect();
         if !whole.is_empty() {
-            self.add_whole(&mut whole, lists)?;
+            known.extend(self.add_whole(&mut whole, lists)?);
+            known.sort_unstable_by_key(|(row, _)| *row);
         }
-        // Every thread reads all candidates and takes those of its own classes.
-        let threads = rayon::current_num_threads().min(MOST_READERS);
-        let width = lists.len().div_ceil(threads).max(1);
-        let add = |(index, lists): (usize, &mut [List])| {
-            for candidate in answer.candidates.iter().flatten() {
-                let class = (candidate.class as usize).wrapping_sub(index * width);
-                if let Some(list) = lists.get_mut(class) {
-                    list.push(entry(answer.start, candidate));
-                }
+        self.known.extend(known);
+        let add = |(class, list): (usize, &mut List)| {
+            for part in &answer.candidates {
+                list.extend(answer.start, part.of_class(class));
             }
-            lists.iter_mut().for_each(List::narrow);
+            list.narrow();
         };
-        lists.par_chunks_mut(width).enumerate().for_each(add);
+        let lists_mut = lists.par_iter_mut().enumerate();
+        lists_mut.with_min_len(LISTS_TOGETHER).for_each(add);
         for (class, list) in lists.iter_mut().enumerate() {
             if list.is_crowded() {
                 self.settle_list(class, list)?;
             }
         }
+        self.known.prune(lists);
         Ok(())
     }
 
-    /// Settles the rows about which the bounds say nothing, for every class.
-    fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<()> {
+    /// Settles the rows about which the bounds say nothing, for every class; returns what is known of them then,
+    /// ascending by row.
+    fn add_whole(&mut self, rows: &mut [usize], lists: &mut [List]) -> Result<Vec<(usize, Codes)>> {
         rows.sort_unstable();
         self.selection.settled += rows.len() as u64;
         let settler = &self.settler;
         let limits = limits(lists);
         let settle = |(rows, embeddings): (&[usize], &[Cow<'_, [f32]>])| {
             let exact = settler.sums.exact_rows(embeddings.iter().map(|x| &x[..]));
-            let mut found = Vec::new();
+            let (mut found, mut known) = (Vec::new(), Vec::with_capacity(rows.len()));
             for (row, exact) in rows.iter().zip(&exact) {
                 let distances = settler.sums.distances(exact);
-                let runner_up = runner_up_of(&distances, exact.predicted);
+                let codes = Codes {
+                    predicted: exact.predicted as u32,
+                    runner_up: runner_up_of(&distances, exact.predicted),
+                    rival: NO_CLASS,
+                };
+                known.push((*row, codes));
                 let scores = definition::base(&distances, exact.predicted);
                 for (class, (score, limit)) in scores.into_iter().zip(&limits).enumerate() {
                     if limit.is_none_or(|limit| score < limit) {
-                        let entry = Entry {
+                        let slot = Slot {
                             lower: score,
                             upper: score,
                             row: *row,
-                            predicted: exact.predicted as u32,
-                            runner_up,
-                            rival: NO_CLASS,
                         };
-                        found.push((class, entry));
+                        found.push((class, slot));
                     }
                 }
             }
-            found
+            (found, known)
         };
+        let mut known = Vec::with_capacity(rows.len());
         for rows in rows.chunks(FETCHED) {
             let embeddings = self.embeddings(rows.iter().copied())?;
             let pieces = rows
                 .par_chunks(TOGETHER)
                 .zip(embeddings.par_chunks(TOGETHER));
-            let found: Vec<(usize, Entry)> = pieces.flat_map_iter(settle).collect();
-            for (class, entry) in found {
-                lists[class].push(entry);
+            for (found, of_piece) in pieces.map(settle).collect::<Vec<_>>() {
+                known.extend(of_piece);
+                for (class, slot) in found {
+                    lists[class].push(slot);
+                }
             }
         }
-        Ok(())
+        Ok(known)
     }
 
-    /// Settles every entry of a class's list and puts it in order.
-    pub(crate) fn settle_list(&mut self, class: usize, list: &mut List) -> Result<()> {
-        let entries = list.entries.iter().map(|entry| (class, *entry));
-        let settled = self.settle(entries.collect())?;
-        list.replace(settled.into_iter().map(|(_, entry)| entry).collect());
-        Ok(())
+    /// Settles every entry of a class's list and puts it in order; returns those that stay.
+    pub(crate) fn settle_list(&mut self, class: usize, list: &mut List) -> Result<Vec<Entry>> {
+        let entries = self.entries(&list.entries);
+        let settled = self.settle(entries.into_iter().map(|entry| (class, entry)).collect())?;
+        let mut settled: Vec<Entry> = settled.into_iter().map(|(_, entry)| entry).collect();
+        list.replace(settled.iter().map(Entry::slot).collect());
+        settled.sort_unstable_by(Entry::order);
+        settled.truncate(list.keep);
+        Ok(settled)
     }
 
     /// Entries of some classes with their keys known, in their order.
@@ -362,23 +380,4 @@ fn limits(lists: &[List]) -> Vec<Option<f64>> {
         _ => list.limit(),
     };
     lists.iter().map(limit).collect()
-}
-
-fn entry(start: usize, candidate: &Candidate) -> Entry {
-    Entry {
-        lower: reachable(candidate.lower),
-        upper: reachable(candidate.upper),
-        row: start + candidate.row as usize,
-        predicted: candidate.predicted,
-        runner_up: candidate.runner_up,
-        rival: candidate.rival,
-    }
-}
-
-/// A device's distance, with its sentinel turned back into +∞.
-pub(crate) fn reachable(distance: f32) -> f64 {
-    match distance >= UNREACHABLE {
-        true => f64::INFINITY,
-        false => f64::from(distance),
-    }
 }

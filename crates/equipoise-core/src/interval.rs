@@ -11,7 +11,7 @@
 
 use crate::definition::{RowScore, Spread};
 use crate::engine::{GAP_ROUNDING, Precision, RowStatistics, UNDECIDABLE};
-use crate::exact::reachable;
+use crate::lists::reachable;
 
 /// Relative rounding of the float64 arithmetic here and in the definition, with room.
 const FLOAT64: f64 = 1e-11;

@@ -4,6 +4,7 @@
 //! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
 //! and slowly, what every score is.
 
+mod candidates;
 mod ceilings;
 mod centres;
 mod class_means;
@@ -25,6 +26,7 @@ mod gradients;
 mod head;
 mod imbalance;
 mod interval;
+mod known;
 mod lists;
 pub mod memory;
 mod operations;

@@ -6,44 +6,52 @@
 //! out. So the `keep` first rows of those seen are always among the entries, although few keys
 //! are known exactly.
 
-use crate::engine::{ACCEPT_ALL, ACCEPT_NONE, NO_CLASS, PAIR, UNREACHABLE};
+use crate::candidates::Place;
+use crate::engine::{ACCEPT_ALL, ACCEPT_NONE, UNREACHABLE};
+use crate::known::Known;
 
-/// A row, with bounds on its key. The key is known where they are equal.
+/// A row's place in a list: bounds on its key, which is known where they are equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct Slot {
     pub(crate) lower: f64,
     pub(crate) upper: f64,
     pub(crate) row: usize,
-    /// As [`crate::Candidate::predicted`].
-    pub(crate) predicted: u32,
-    /// As [`crate::Candidate::runner_up`].
-    pub(crate) runner_up: u32,
-    /// As [`crate::Candidate::rival`].
-    pub(crate) rival: u32,
 }
 
-impl Entry {
-    /// Whether the key is known: it is `lower`.
+impl Slot {
+    /// The place of a candidate of a block that begins with row `start`.
+    pub(crate) fn of(start: usize, place: &Place) -> Self {
+        Self {
+            lower: reachable(place.lower),
+            upper: reachable(place.upper),
+            row: start + place.row as usize,
+        }
+    }
+
+    /// Whether the key is known.
     pub(crate) fn is_settled(&self) -> bool {
         self.lower == self.upper
     }
 
-    /// Whether its predicted class and runner-up are known.
-    pub(crate) fn is_described(&self) -> bool {
-        self.predicted & PAIR == 0 && self.runner_up != NO_CLASS && self.rival == NO_CLASS
-    }
-
-    /// The order of picks, among settled entries.
+    /// The order of picks, among those that are settled.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         let keys = self.lower.total_cmp(&other.lower);
         keys.then(self.row.cmp(&other.row))
     }
 }
 
+/// A device's distance, with its sentinel turned back into +∞.
+pub(crate) fn reachable(distance: f32) -> f64 {
+    match distance >= UNREACHABLE {
+        true => f64::INFINITY,
+        false => f64::from(distance),
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct List {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Slot>,
     pub(crate) keep: usize,
     limit: Option<f64>,
     /// Whether entries came since it was narrowed.
@@ -71,11 +79,11 @@ impl List {
         }
     }
 
-    /// Bytes that the list of `keep` rows takes at most, candidates of one block aside.
-    pub(crate) fn bytes(keep: usize) -> u64 {
+    /// Entries of a list of `keep` rows at most, candidates of one block aside.
+    pub(crate) fn most(keep: usize) -> u64 {
         match keep {
             0 => 0,
-            _ => crowd(keep) as u64 * size_of::<Entry>() as u64,
+            _ => crowd(keep) as u64,
         }
     }
 
@@ -107,16 +115,29 @@ impl List {
     }
 
     /// Adds an entry of a row after those that made the limit, if it may be among the first.
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: Slot) {
         if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
-            if self.entries.capacity() == 0 {
-                // All it may come to hold: growing would touch as much memory again.
-                self.entries
-                    .reserve_exact(crowd(self.keep).min(MOST_RESERVED));
-            }
             self.entries.push(entry);
             self.grown = true;
         }
+    }
+
+    /// [`List::push`] of a block's candidates.
+    pub(crate) fn extend(&mut self, start: usize, places: &[Place]) {
+        if self.keep == 0 || places.is_empty() {
+            return;
+        }
+        if self.entries.capacity() == 0 {
+            // All it may come to hold: growing would touch as much memory again.
+            self.entries
+                .reserve_exact(crowd(self.keep).min(MOST_RESERVED));
+        }
+        let slots = places.iter().map(|place| Slot::of(start, place));
+        match self.limit {
+            None => self.entries.extend(slots),
+            Some(limit) => self.entries.extend(slots.filter(|slot| slot.lower < limit)),
+        }
+        self.grown = true;
     }
 
     /// Lowers the limit to what the entries allow and drops those beyond it, where that is worth
@@ -141,8 +162,8 @@ impl List {
     }
 
     /// Takes the settled `entries` for its own, and keeps the first of them, in order.
-    pub(crate) fn replace(&mut self, mut entries: Vec<Entry>) {
-        entries.sort_unstable_by(Entry::order);
+    pub(crate) fn replace(&mut self, mut entries: Vec<Slot>) {
+        entries.sort_unstable_by(Slot::order);
         entries.truncate(self.keep);
         self.entries = entries;
         if let (true, Some(last)) = (self.entries.len() == self.keep, self.entries.last()) {
@@ -161,7 +182,7 @@ impl List {
     pub(crate) fn first(&self, count: usize, is_left: impl Fn(usize) -> bool) -> First {
         let left = || self.entries.iter().filter(|entry| is_left(entry.row));
         let limit = nth_smallest(left().map(|entry| entry.upper), count);
-        let open: Vec<Entry> = left().filter(|e| e.lower <= limit).copied().collect();
+        let open: Vec<Slot> = left().filter(|e| e.lower <= limit).copied().collect();
         if open.len() <= count {
             return First {
                 certain: open,
@@ -172,17 +193,24 @@ impl List {
         lowers.sort_unstable_by(f64::total_cmp);
         // However the others turn out, fewer than `count` of them come before it.
         let is_certain =
-            |entry: &Entry| lowers.partition_point(|lower| *lower <= entry.upper) <= count;
+            |entry: &Slot| lowers.partition_point(|lower| *lower <= entry.upper) <= count;
         let (certain, doubtful) = open.into_iter().partition(is_certain);
         First { certain, doubtful }
     }
 }
 
+/// Bytes that lists of `keep` rows each take at most, with what is known of their rows, in a pool of `rows`;
+/// candidates of one block aside.
+pub(crate) fn bytes(keep: impl IntoIterator<Item = usize>, rows: usize) -> u64 {
+    let slots: u64 = keep.into_iter().map(List::most).sum();
+    slots * size_of::<Slot>() as u64 + Known::bytes(slots, rows)
+}
+
 /// Rows that are among the first of a list, and those that may be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct First {
-    pub(crate) certain: Vec<Entry>,
-    pub(crate) doubtful: Vec<Entry>,
+    pub(crate) certain: Vec<Slot>,
+    pub(crate) doubtful: Vec<Slot>,
 }
 
 /// The `count`-th smallest number, `count` ≥ 1; +∞ where there are fewer.
@@ -211,15 +239,8 @@ fn nth_smallest(numbers: impl Iterator<Item = f64>, count: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn entry(lower: f64, upper: f64, row: usize) -> Entry {
-        Entry {
-            lower,
-            upper,
-            row,
-            predicted: NO_CLASS,
-            runner_up: NO_CLASS,
-            rival: NO_CLASS,
-        }
+    fn entry(lower: f64, upper: f64, row: usize) -> Slot {
+        Slot { lower, upper, row }
     }
 
     fn rows(list: &List) -> Vec<usize> {
@@ -253,7 +274,7 @@ mod tests {
         }
         let first = |count| {
             let First { certain, doubtful } = list.first(count, |row| row != 4);
-            let rows = |entries: Vec<Entry>| entries.iter().map(|e| e.row).collect::<Vec<_>>();
+            let rows = |entries: Vec<Slot>| entries.iter().map(|e| e.row).collect::<Vec<_>>();
             (rows(certain), rows(doubtful))
         };
         assert_eq!(first(1), (vec![1], vec![]));

@@ -2,7 +2,8 @@
 
 use crate::definition::RowScore;
 use crate::engine::CustomScore;
-use crate::lists::{Entry, List};
+use crate::known::Entry;
+use crate::lists::List;
 use crate::pick::number;
 use crate::scan::Scan;
 use crate::strategies::{Listed, Request, Selection, class_pick};
@@ -79,9 +80,11 @@ impl<'a> Operations<'a> {
         }
         let mut best = Vec::with_capacity(lists.len());
         for list in lists {
+            let exact = &mut self.scan.exact;
+            let entries = exact.entries(&list.entries);
             let picks = match order {
-                RowOrder::Score(score) => self.scan.exact.row_picks(score, &list.entries)?,
-                RowOrder::Custom(score) => self.scan.exact.key_picks(score, &list.entries)?,
+                RowOrder::Score(score) => exact.row_picks(score, &entries)?,
+                RowOrder::Custom(score) => exact.key_picks(score, &entries)?,
             };
             let listed = |(entry, pick): &(Entry, Pick)| Listed::of(entry.lower, pick);
             let mut listed: Vec<Listed> = picks.iter().map(listed).collect();
@@ -114,8 +117,8 @@ impl<'a> Operations<'a> {
         let lists = self.scan.class_lists(available, &keep)?;
         let mut best = Vec::with_capacity(classes);
         for (class, mut list) in lists.into_iter().enumerate() {
-            self.scan.exact.settle_list(class, &mut list)?;
-            let entries = list.entries.iter().map(|entry| (class, *entry));
+            let entries = self.scan.exact.settle_list(class, &mut list)?;
+            let entries = entries.into_iter().map(|entry| (class, entry));
             let described = self.scan.exact.described(entries.collect())?;
             let listed = |(class, entry): &(usize, Entry)| {
                 Listed::of(entry.lower, &class_pick(*class, entry))

@@ -1,7 +1,7 @@
 //! `1/‖W[p] − W[c]‖`: what turns a gap of two logits into a distance.
 //!
-//! ‖a − b‖² = ‖a‖² + ‖b‖² − 2⟨a, b⟩, the products by a blocked float32 GEMM over weights moved by
-//! their mean, which changes no difference. Where cancellation leaves too few digits (classes whose
+//! ‖a − b‖² = ‖a‖² + ‖b‖² − 2⟨a, b⟩, the products by a blocked float32 GEMM. Weights with much in common are moved
+//! by their mean first, which changes no difference. Where cancellation leaves too few digits (classes whose
 //! weights are near each other), the distance is summed directly in float64.
 
 use std::ops::Range;
@@ -20,12 +20,15 @@ const LINES: usize = 256;
 /// that it takes part in.
 const LARGEST_ERROR: f64 = BOUND_ROUNDING as f64 / 2.0;
 
+/// Share of the weights' squares that may be their mean's without costing digits worth the work of taking it off.
+const LITTLE_IN_COMMON: f64 = 0.25;
+
 /// Makes the scales of one head, which each call is given again.
 #[derive(Debug)]
 pub struct BoundaryScales {
-    /// W less the mean of its rows, rounded to f32, (C, M).
-    centred: Vec<f32>,
-    /// Squared norms of `centred`'s rows.
+    /// W less the mean of its rows, rounded to f32, (C, M), where the mean is worth taking off.
+    centred: Option<Vec<f32>>,
+    /// Squared norms of the rows multiplied: those of `centred`, or of W.
     squares: Vec<f64>,
     /// Their roots.
     norms: Vec<f64>,
@@ -34,29 +37,38 @@ pub struct BoundaryScales {
 }
 
 impl BoundaryScales {
-    /// Prepares `head`; takes as much memory as its weights.
+    /// Prepares `head`; takes as much memory as its weights at most.
     pub fn new(head: &Head) -> Self {
         let (classes, dim) = (head.classes(), head.dim());
         // Of f32 sums: any vector would do, if it is in the middle of the weights.
         let mut mean = vec![0.0f32; dim];
         for class in 0..classes {
             for (mean, w) in mean.iter_mut().zip(head.class_weight(class)) {
-                *mean += w / classes as f32;
+                *mean += w;
             }
         }
-        let mut centred = vec![0.0; head.weight().len()];
+        mean.iter_mut().for_each(|mean| *mean /= classes as f32);
         let mut squares = vec![0.0; classes];
-        centred
-            .par_chunks_mut(dim)
-            .zip(&mut squares)
-            .enumerate()
-            .for_each(|(class, (centred, square))| {
-                let weights = head.class_weight(class).iter().zip(&mean);
-                for (centred, (w, mean)) in centred.iter_mut().zip(weights) {
-                    *centred = w - mean;
-                }
-                *square = sum_of_squares(centred.iter().map(|x| f64::from(*x)));
-            });
+        let square = |weights: &[f32]| sum_of_squares(weights, |w| f64::from(*w));
+        (squares.par_iter_mut().enumerate())
+            .for_each(|(class, sum)| *sum = square(head.class_weight(class)));
+        let in_common = square(&mean) * classes as f64 / squares.iter().sum::<f64>();
+        // Also where a sum is not finite.
+        let centred = (!(in_common < LITTLE_IN_COMMON)).then(|| {
+            let mut centred = vec![0.0; head.weight().len()];
+            centred
+                .par_chunks_mut(dim)
+                .zip(&mut squares)
+                .enumerate()
+                .for_each(|(class, (centred, sum))| {
+                    let weights = head.class_weight(class).iter().zip(&mean);
+                    for (centred, (w, mean)) in centred.iter_mut().zip(weights) {
+                        *centred = w - mean;
+                    }
+                    *sum = square(centred);
+                });
+            centred
+        });
         // Twice a product's, as it is subtracted twice, and the rounding of `centred` itself, which
         // moves a squared distance by at most 2⁻²¹ times the norms' product.
         let gamma = 2.0 * logits::error(dim).gamma + 1.0 / f64::from(1 << 21);
@@ -77,8 +89,8 @@ impl BoundaryScales {
             let block = first..classes.min(first + LINES);
             // The rest follows by symmetry.
             let width = block.end;
-            let weights = self.weights(block.clone(), head.dim());
-            self.products(weights, head.dim(), width, &mut products);
+            let weights = self.weights(head, block.clone());
+            self.products(head, weights, width, &mut products);
             table[first * stride..block.end * stride]
                 .par_chunks_mut(stride)
                 .zip(products.par_chunks(width))
@@ -100,13 +112,13 @@ impl BoundaryScales {
     /// The scales of some predicted classes to all, (classes.len(), stride) row-major, `padding`
     /// beyond C.
     pub fn lines(&self, head: &Head, classes: &[usize], stride: usize, padding: f32) -> Vec<f32> {
-        let (count, dim) = (head.classes(), head.dim());
-        let mut weights = Vec::with_capacity(classes.len() * dim);
+        let count = head.classes();
+        let mut weights = Vec::with_capacity(classes.len() * head.dim());
         for class in classes {
-            weights.extend_from_slice(self.weights(*class..*class + 1, dim));
+            weights.extend_from_slice(self.weights(head, *class..*class + 1));
         }
         let mut products = Vec::new();
-        self.products(&weights, dim, count, &mut products);
+        self.products(head, &weights, count, &mut products);
         let mut lines = vec![padding; classes.len() * stride];
         lines
             .par_chunks_mut(stride)
@@ -116,15 +128,19 @@ impl BoundaryScales {
         lines
     }
 
-    fn weights(&self, classes: Range<usize>, dim: usize) -> &[f32] {
-        &self.centred[classes.start * dim..classes.end * dim]
+    fn multiplied<'h>(&'h self, head: &'h Head) -> &'h [f32] {
+        self.centred.as_deref().unwrap_or(head.weight())
     }
 
-    /// The products of some lines of `centred` with its first `width`.
-    fn products(&self, lines: &[f32], dim: usize, width: usize, out: &mut Vec<f32>) {
+    fn weights<'h>(&'h self, head: &'h Head, classes: Range<usize>) -> &'h [f32] {
+        &self.multiplied(head)[classes.start * head.dim()..classes.end * head.dim()]
+    }
+
+    /// The products of some lines of [`Self::multiplied`] with its first `width`.
+    fn products(&self, head: &Head, lines: &[f32], width: usize, out: &mut Vec<f32>) {
         out.clear();
-        out.resize(lines.len() / dim * width, 0.0);
-        logits::multiply(lines, &self.centred, dim, width, out);
+        out.resize(lines.len() / head.dim() * width, 0.0);
+        logits::multiply(lines, self.multiplied(head), head.dim(), width, out);
     }
 
     /// The scales of `p` to the first classes, from their products.
@@ -180,17 +196,25 @@ pub fn boundary_scale(head: &Head, range: Range<usize>) -> Vec<f32> {
 
 /// ‖a − b‖ in float64: 0 only where they are equal.
 fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let difference = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
-    sum_of_squares(a.iter().zip(b).map(difference)).sqrt()
+    let differences: Vec<f64> = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| f64::from(*a) - f64::from(*b))
+        .collect();
+    sum_of_squares(&differences, |x| *x).sqrt()
 }
 
 /// Of numbers in float64, in eight sums for speed.
-fn sum_of_squares(numbers: impl Iterator<Item = f64>) -> f64 {
+fn sum_of_squares<T>(numbers: &[T], wide: impl Fn(&T) -> f64) -> f64 {
     let mut sums = [0.0f64; 8];
-    for (index, number) in numbers.enumerate() {
-        sums[index % 8] += number * number;
+    let (chunks, rest) = numbers.as_chunks::<8>();
+    for chunk in chunks {
+        for (sum, number) in sums.iter_mut().zip(chunk) {
+            *sum += wide(number) * wide(number);
+        }
     }
-    sums.iter().sum()
+    let rest: f64 = rest.iter().map(|x| wide(x) * wide(x)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

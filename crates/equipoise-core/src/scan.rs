@@ -6,18 +6,21 @@
 
 use std::collections::VecDeque;
 
+use crate::candidates::Candidates;
 use crate::definition::RowScore;
 use crate::engine::{Answer, CustomScore, GradientCentres, Question, Scorer, Task};
 use crate::exact::Exact;
-use crate::lists::{Entry, List};
+use crate::known::Entry;
+use crate::lists::List;
 use crate::strategies::{Request, Selection};
 use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
 /// Rows of the first block: lists are empty, and nearly every row is a candidate of every class.
 const FIRST_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
 
-/// Candidates that a block should not exceed by much: few enough for the cache.
-const CANDIDATES: usize = 1 << 20;
+/// Candidates that a block should not exceed by much: few enough for the cache, and for memory that is touched for
+/// the first time to cost little.
+const CANDIDATES: usize = 1 << 18;
 
 /// Unavailable rows in a row that are worth ending a block for, so that they are not read.
 const GAP_ROWS: usize = 4096;
@@ -115,11 +118,9 @@ impl<'a> Scan<'a> {
     ) -> Result<Vec<Best>> {
         let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
         self.add_rows(score, available, &mut lists, group)?;
-        let entries: Vec<Entry> = lists
-            .iter()
-            .flat_map(|list| &list.entries)
-            .copied()
-            .collect();
+        let entries = self
+            .exact
+            .entries(lists.iter().flat_map(|list| &list.entries));
         let mut picks = self.exact.row_picks(score, &entries)?.into_iter();
         let best = lists.iter().map(|list| {
             let mut best: Vec<_> = picks.by_ref().take(list.entries.len()).collect();
@@ -189,6 +190,7 @@ impl<'a> Scan<'a> {
         mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked<'q>>,
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
+        self.exact.known.begin();
         let mut blocks = Blocks {
             next: available.first_from(0),
             flying: VecDeque::new(),
@@ -373,7 +375,7 @@ struct Blocks {
 impl Blocks {
     /// Expects as many candidates a row as in `answer`.
     fn expect_as_many(&mut self, answer: &Answer) {
-        let found: usize = answer.candidates.iter().map(Vec::len).sum();
+        let found: usize = answer.candidates.iter().map(Candidates::len).sum();
         self.fruitful = match found {
             0 => usize::MAX,
             _ => (CANDIDATES * answer.rows / found).max(1),

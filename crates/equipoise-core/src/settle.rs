@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::definition::{self, RowScore};
 use crate::engine::{NO_CLASS, PAIR};
 use crate::exact_sums::{ExactRow, ExactSums, ROWS};
-use crate::lists::Entry;
+use crate::known::Entry;
 use crate::{Head, Pick, Pool, Result};
 
 /// Makes exact scores for one head.

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::lists::{Entry, List};
+use crate::lists::{List, Slot};
 use crate::quota::ClassOrder;
 use crate::scan::Scan;
 use crate::strategies::{
@@ -69,7 +69,7 @@ pub struct Stream<'e> {
     options: StreamOptions,
     /// None after an error.
     lists: Option<Vec<List>>,
-    /// What is known of the rows in the list of a score of their own.
+    /// What is known of the rows in lists; of classes' lists, key and score are the slots'.
     known: HashMap<usize, Listed>,
     rows: usize,
     unavailable: usize,
@@ -138,12 +138,11 @@ impl<'e> Stream<'e> {
         if !rows.is_empty() {
             let (work, known) = self.scan(&window, &rows, &mut lists)?;
             self.selection.add_work(work);
-            if let Ranking::Rows(_) = self.ranking {
-                let known = known.into_iter().map(|listed| (listed.row, listed));
-                self.known.extend(known);
-                let kept: HashSet<usize> = lists[0].entries.iter().map(|entry| entry.row).collect();
-                self.known.retain(|row, _| kept.contains(row));
-            }
+            let known = known.into_iter().map(|listed| (listed.row, listed));
+            self.known.extend(known);
+            let slots = lists.iter().flat_map(|list| &list.entries);
+            let kept: HashSet<usize> = slots.map(|slot| slot.row).collect();
+            self.known.retain(|row, _| kept.contains(row));
         }
         self.rows = window.rows();
         self.lists = Some(lists);
@@ -166,7 +165,7 @@ impl<'e> Stream<'e> {
             entries: list
                 .entries
                 .iter()
-                .map(|entry| self.listed(entry))
+                .filter_map(|slot| self.listed(slot))
                 .collect(),
         });
         let candidates = available - self.selection.nonfinite.len();
@@ -216,30 +215,32 @@ impl<'e> Stream<'e> {
         let head = request.head_for(self.strategy)?;
         let mut scan = Scan::new(self.engine, &request, head)?;
         let mut known = Vec::new();
-        let is_new = |entry: &Entry| entry.row >= window.first;
+        let is_new = |slot: &Slot| slot.row >= window.first;
         match self.ranking {
             Ranking::Rows(score) => {
                 scan.add_rows(score, rows, lists, |_| 0)?;
-                let entries = lists[0].entries.iter();
-                let (new, mut entries): (Vec<Entry>, Vec<Entry>) = entries.partition(|e| is_new(e));
+                let slots = lists[0].entries.iter();
+                let (new, mut slots): (Vec<Slot>, Vec<Slot>) = slots.partition(|slot| is_new(slot));
+                let new = scan.exact.entries(&new);
                 for (entry, pick) in scan.exact.row_picks(score, &new)? {
-                    entries.push(entry);
+                    slots.push(entry.slot());
                     known.push(Listed::of(entry.lower, &pick));
                 }
-                lists[0].replace(entries);
+                lists[0].replace(slots);
             }
             Ranking::Classes => {
                 scan.add_to_classes(rows, lists)?;
                 for (class, list) in lists.iter_mut().enumerate() {
                     if list.entries.iter().any(is_new) {
-                        scan.exact.settle_list(class, list)?;
+                        let settled = scan.exact.settle_list(class, list)?.into_iter();
                         // The others were described when they were new.
-                        let (new, mut entries): (Vec<Entry>, Vec<Entry>) =
-                            list.entries.iter().partition(|entry| is_new(entry));
-                        let new = new.into_iter().map(|entry| (class, entry));
-                        let described = scan.exact.described(new.collect())?;
-                        entries.extend(described.into_iter().map(|(_, entry)| entry));
-                        list.replace(entries);
+                        let new = settled.filter(|entry| is_new(&entry.slot()));
+                        let new = new.map(|entry| (class, entry)).collect();
+                        let described = scan.exact.described(new)?;
+                        let listed = described.iter().map(|(class, entry)| {
+                            Listed::of(entry.lower, &crate::strategies::class_pick(*class, entry))
+                        });
+                        known.extend(listed);
                     }
                 }
             }
@@ -247,11 +248,17 @@ impl<'e> Stream<'e> {
         Ok((scan.exact.selection, known))
     }
 
-    fn listed(&self, entry: &Entry) -> Listed {
-        match self.known.get(&entry.row) {
-            Some(listed) => *listed,
-            None => Listed::of(entry.lower, &crate::strategies::class_pick(0, entry)),
-        }
+    /// A row of a list; none of those is unknown.
+    fn listed(&self, slot: &Slot) -> Option<Listed> {
+        let known = self.known.get(&slot.row)?;
+        Some(match self.ranking {
+            Ranking::Rows(_) => *known,
+            Ranking::Classes => Listed {
+                key: slot.lower,
+                score: slot.lower,
+                ..*known
+            },
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Centres among gradient embeddings, and a part's rows scored against them.
 
+use super::logits::{self, Columns};
 use super::row::{LANES, NO_LOGIT};
-use super::{gradients, logits, nearest_gradient};
+use super::{gradients, nearest_gradient};
 use crate::engine::{
     GradientCentres, GradientTolerance, NearestGradient, UNDECIDABLE, UNREACHABLE,
 };
@@ -12,9 +13,9 @@ pub(super) struct Centres {
     /// Of the head.
     classes: usize,
     /// (K, M).
-    embeddings: Head,
+    embeddings: Columns,
     /// (K, the head's stride).
-    gradients: Vec<f32>,
+    gradients: Columns,
     /// Padded with −[`UNREACHABLE`]: as long as a row of products.
     bias: Vec<f32>,
     tolerance: GradientTolerance,
@@ -51,18 +52,19 @@ impl Centres {
         Ok(Self {
             classes: head.classes(),
             tolerance: GradientTolerance::new(centres, errors, 1.0 / f64::from(1 << 24)),
-            embeddings: centres.embeddings.clone(),
-            gradients: padded,
+            embeddings: Columns::new(centres.embeddings.weight(), head.dim(), bias.len()),
+            gradients: Columns::new(&padded, stride, bias.len()),
             bias,
         })
     }
 
-    /// Finds every row's nearest; `products` is scratch memory.
+    /// Finds every row's nearest; `products` and `slice` are scratch memory.
     #[inline(always)]
     pub(super) fn nearest(
         &self,
         rows: Rows<'_>,
         products: &mut [Vec<f32>; 2],
+        slice: &mut Vec<f32>,
         out: &mut [NearestGradient],
     ) {
         let lines = rows.logits.chunks_exact_mut(rows.stride);
@@ -85,13 +87,13 @@ impl Centres {
                 }
             }
         }
-        let (dim, stride) = (self.embeddings.dim(), self.bias.len());
+        let stride = self.bias.len();
         let [of_x, of_g] = products;
         // Padding that the products leave as it is.
         of_x.resize(out.len() * stride, 0.0);
         of_g.resize(out.len() * stride, 0.0);
-        logits::run(rows.x, self.embeddings.weight(), dim, stride, of_x);
-        logits::run(rows.logits, &self.gradients, rows.stride, stride, of_g);
+        self.embeddings.multiply(rows.x, slice, of_x);
+        self.gradients.multiply(rows.logits, slice, of_g);
         for z in rows.logits.chunks_exact_mut(rows.stride) {
             // As the next part's product expects it.
             z[self.classes..].fill(NO_LOGIT);

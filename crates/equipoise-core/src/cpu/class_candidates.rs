@@ -1,20 +1,7 @@
 //! Kernel `class_candidates`: the rows that may have a place in a class's list.
 
 use super::row::{LANES, Row, Verdict, larger};
-use crate::engine::{ALL_CLASSES, Candidate, NO_CLASS, UNREACHABLE};
-
-/// The candidate of a row about which the bounds say nothing.
-pub(crate) fn unknown(row: u32) -> Candidate {
-    Candidate {
-        row,
-        class: ALL_CLASSES,
-        predicted: NO_CLASS,
-        runner_up: NO_CLASS,
-        rival: NO_CLASS,
-        lower: 0.0,
-        upper: UNREACHABLE,
-    }
-}
+use crate::engine::{Candidate, UNREACHABLE};
 
 /// Appends the candidates of one row, whose argmax is `p`, in order of classes. `thresholds` is padded with
 /// [`crate::engine::ACCEPT_NONE`]; `lower` is scratch memory of as many numbers.
@@ -35,7 +22,7 @@ pub(crate) fn run(
     }
     let verdict = row.judge(p, found, lower);
     if verdict == Verdict::Nothing {
-        return out.push(unknown(index));
+        return out.push(Candidate::unknown(index));
     }
     let (predicted, runner_up, rival) = verdict.codes();
     let chunks = lower

@@ -1,6 +1,7 @@
 //! Kernel `logits`: Z = X Wᵀ in float32. The row kernels add the bias.
 
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 use crate::engine::LogitError;
 
@@ -8,78 +9,148 @@ use crate::engine::LogitError;
 /// sum, whatever the order within each.
 const SLICE: usize = 512;
 
-/// The error of [`run`]'s and [`multiply`]'s sums over `dim` products, with a bias.
+/// The error of [`Columns::multiply`]'s and [`multiply`]'s sums over `dim` products, with a bias.
 pub(crate) fn error(dim: usize) -> LogitError {
     // The longest chain of additions: a slice's, then those of slices, then the bias.
     let chain = SLICE.min(dim) + dim.div_ceil(SLICE);
     LogitError::of_sum(chain, 1.0 / f64::from(1 << 24))
 }
 
-/// Writes the products of `x`, (rows, dim), with `weight`, (classes, dim), to the first `classes`
-/// columns of `out`, (rows, stride), on this thread.
-pub fn run(x: &[f32], weight: &[f32], dim: usize, stride: usize, out: &mut [f32]) {
-    let matrices = Matrices {
-        dim,
-        rows: x.len() / dim,
-        columns: weight.len() / dim,
-        stride,
-    };
-    matrices.multiply(x, weight, out, Parallelism::None);
+/// Classes from which on a product is worth copying its rows for.
+const MANY_CLASSES: usize = 256;
+
+/// Numbers between the rows of a copied slice: without them, rows of a power of two would share lines of the cache.
+const APART: usize = 16;
+
+/// A head's weights as products read them, made once for all rows.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    dim: usize,
+    classes: usize,
+    stride: usize,
+    /// Wᵀ, (dim, stride), zeros beyond the classes.
+    values: Vec<f32>,
+}
+
+impl Columns {
+    /// Of `weight`, (classes, dim), for lines of `stride` ≥ classes numbers.
+    pub fn new(weight: &[f32], dim: usize, stride: usize) -> Self {
+        /// Columns made together: what is read of each class is a line of the cache.
+        const TOGETHER: usize = 16;
+        let classes = weight.len() / dim;
+        let mut values = vec![0.0; dim * stride];
+        values
+            .par_chunks_mut(TOGETHER * stride)
+            .enumerate()
+            .for_each(|(block, columns)| {
+                for (class, weight) in weight.chunks_exact(dim).enumerate() {
+                    let columns = columns.chunks_exact_mut(stride);
+                    for (column, weight) in columns.zip(&weight[block * TOGETHER..]) {
+                        column[class] = *weight;
+                    }
+                }
+            });
+        Self {
+            dim,
+            classes,
+            stride,
+            values,
+        }
+    }
+
+    /// How many columns of a line [`Columns::multiply`] writes: beyond the classes, zeros.
+    pub fn written(&self) -> usize {
+        // Whole vectors of every processor but the widest, which copes.
+        self.stride.min(self.classes.next_multiple_of(8))
+    }
+
+    /// How many rows of memory for `rows` rows' slices a product takes, in numbers.
+    pub(crate) fn copied(rows: usize, dim: usize, classes: usize) -> usize {
+        match classes >= MANY_CLASSES {
+            true => rows * (SLICE.min(dim) + APART),
+            false => 0,
+        }
+    }
+
+    /// Writes the products of `x`, (rows, dim), to `out`, (rows, stride), on this thread; `slice` is scratch memory.
+    /// See [`Columns::written`].
+    pub fn multiply(&self, x: &[f32], slice: &mut Vec<f32>, out: &mut [f32]) {
+        let (dim, rows) = (self.dim, x.len() / self.dim);
+        assert!(out.len() >= rows * self.stride);
+        slice.resize(Self::copied(rows, dim, self.classes), 0.0);
+        for first in (0..dim).step_by(SLICE) {
+            let depth = SLICE.min(dim - first);
+            let (x, apart) = match slice.is_empty() {
+                true => (&x[first..], dim),
+                false => {
+                    let apart = depth + APART;
+                    let copies = slice.chunks_exact_mut(apart).zip(x.chunks_exact(dim));
+                    copies
+                        .for_each(|(to, x)| to[..depth].copy_from_slice(&x[first..first + depth]));
+                    (&slice[..], apart)
+                }
+            };
+            // SAFETY: rows of `x` are `apart` numbers from each other and at least `depth` long from where it begins;
+            // `values` holds `depth` lines of `stride` from line `first` on, of which `written` ≤ stride are read;
+            // `out` holds as many lines as there are rows, as asserted, is borrowed mutably and overlaps neither.
+            unsafe {
+                gemm::gemm(
+                    rows,
+                    self.written(),
+                    depth,
+                    out.as_mut_ptr(),
+                    1,
+                    self.stride as isize,
+                    first > 0,
+                    x.as_ptr(),
+                    1,
+                    apart as isize,
+                    self.values.as_ptr().add(first * self.stride),
+                    1,
+                    self.stride as isize,
+                    1.0f32,
+                    1.0f32,
+                    false,
+                    false,
+                    false,
+                    Parallelism::None,
+                );
+            }
+        }
+    }
 }
 
 /// Writes the products of `lines`, (lines, dim), with the first `width` rows of `weight`, (_, dim), to
 /// `out`, (lines, width), on all cores.
 pub(crate) fn multiply(lines: &[f32], weight: &[f32], dim: usize, width: usize, out: &mut [f32]) {
-    let matrices = Matrices {
-        dim,
-        rows: lines.len() / dim,
-        columns: width,
-        stride: width,
-    };
-    matrices.multiply(lines, weight, out, Parallelism::Rayon(0));
-}
-
-/// Shapes of a product: X (rows, dim), W (≥ columns, dim) and Z (rows, stride).
-struct Matrices {
-    dim: usize,
-    rows: usize,
-    columns: usize,
-    stride: usize,
-}
-
-impl Matrices {
-    fn multiply(&self, x: &[f32], w: &[f32], z: &mut [f32], parallelism: Parallelism) {
-        assert!(self.columns <= self.stride);
-        assert!(x.len() >= self.rows * self.dim && w.len() >= self.columns * self.dim);
-        assert!(z.len() >= self.rows * self.stride);
-        for first in (0..self.dim).step_by(SLICE) {
-            let depth = SLICE.min(self.dim - first);
-            // SAFETY: the accesses are rows · dim, columns · dim and rows · stride numbers from the
-            // beginning at most, which the slices hold as asserted; `z` is borrowed mutably and
-            // overlaps neither operand.
-            unsafe {
-                gemm::gemm(
-                    self.rows,
-                    self.columns,
-                    depth,
-                    z.as_mut_ptr(),
-                    1,
-                    self.stride as isize,
-                    first > 0,
-                    x.as_ptr().add(first),
-                    1,
-                    self.dim as isize,
-                    w.as_ptr().add(first),
-                    self.dim as isize,
-                    1,
-                    1.0f32,
-                    1.0f32,
-                    false,
-                    false,
-                    false,
-                    parallelism,
-                );
-            }
+    let rows = lines.len() / dim;
+    assert!(weight.len() >= width * dim && out.len() >= rows * width);
+    for first in (0..dim).step_by(SLICE) {
+        let depth = SLICE.min(dim - first);
+        // SAFETY: the accesses are rows · dim, width · dim and rows · width numbers from the beginning at most,
+        // which the slices hold as asserted; `out` is borrowed mutably and overlaps neither operand.
+        unsafe {
+            gemm::gemm(
+                rows,
+                width,
+                depth,
+                out.as_mut_ptr(),
+                1,
+                width as isize,
+                first > 0,
+                lines.as_ptr().add(first),
+                1,
+                dim as isize,
+                weight.as_ptr().add(first),
+                dim as isize,
+                1,
+                1.0f32,
+                1.0f32,
+                false,
+                false,
+                false,
+                Parallelism::Rayon(0),
+            );
         }
     }
 }
@@ -97,19 +168,22 @@ mod tests {
         const GUARD: f32 = 12345.0;
         let numbers = Philox::new(7, Purpose::Drawing, 0, 0);
         let number = |i: usize| (numbers.uniform(i as u64) - 0.5) as f32;
-        for rows in [1, 2, 5, 16, 33, 70] {
-            for classes in [1, 3, 8, 15, 49, 100] {
+        for rows in [1, 2, 5, 16, 33] {
+            for classes in [1, 3, 8, 15, 49, 100, 300] {
                 for dim in [1, 2, 7, 64, 511, 512, 513, 1100] {
-                    let stride = classes + 5;
+                    let stride = classes + 11;
                     let x: Vec<f32> = (0..rows * dim).map(number).collect();
                     let w: Vec<f32> = (0..classes * dim).map(|i| number(i + 999)).collect();
+                    let columns = Columns::new(&w, dim, stride);
                     let mut one = vec![GUARD; rows * stride];
                     let mut all = vec![GUARD; rows * classes];
-                    run(&x, &w, dim, stride, &mut one);
+                    columns.multiply(&x, &mut Vec::new(), &mut one);
                     multiply(&x, &w, dim, classes, &mut all);
                     for row in 0..rows {
                         let line = &one[row * stride..(row + 1) * stride];
-                        assert_eq!(line[classes..], [GUARD; 5], "{rows} {classes} {dim}");
+                        let (zeros, guards) = line[classes..].split_at(columns.written() - classes);
+                        assert!(zeros.iter().all(|z| *z == 0.0), "{rows} {classes} {dim}");
+                        assert!(guards.iter().all(|z| *z == GUARD), "{rows} {classes} {dim}");
                         for class in 0..classes {
                             let x = &x[row * dim..(row + 1) * dim];
                             let w = &w[class * dim..(class + 1) * dim];

@@ -1,7 +1,8 @@
 //! How the CPU engine cuts its work, and what memory that takes.
 
+use super::logits::Columns;
 use super::row::LANES;
-use crate::engine::{Candidate, Nearest, NearestGradient, Task};
+use crate::engine::{Candidate, Codes, Nearest, NearestGradient, Place as Listed, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
 
 /// Most rows of a part: more make the product no faster.
@@ -88,6 +89,7 @@ impl CpuPlan {
         let numbers = |count: usize, each: usize| 4 * count as u64 * each as u64;
         let (classes, dim) = (shape.classes, shape.dim);
         plan.add(Place::Host, "head", numbers(classes, dim));
+        plan.add(Place::Host, "head by columns", numbers(self.stride, dim));
         match (shape.task, self.table) {
             (Task::Nearest | Task::NearestGradient { .. }, _) => {}
             (Task::Boundaries, true) => plan.add(
@@ -108,6 +110,12 @@ impl CpuPlan {
         }
         let rows = self.threads * self.part_rows;
         plan.add(Place::Host, "logits", numbers(rows, self.stride));
+        let slice = Columns::copied(self.part_rows, dim, classes);
+        plan.add(
+            Place::Host,
+            "slices of embeddings",
+            numbers(self.threads, slice),
+        );
         if shape.width == 2 {
             plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
         }
@@ -121,7 +129,9 @@ impl CpuPlan {
             Task::NearestGradient { centres } => {
                 let bytes = (self.max_rows * size_of::<NearestGradient>()) as u64;
                 plan.add(Place::Host, "nearest centres", bytes);
-                plan.add(Place::Host, "centres", numbers(centres, dim + self.stride));
+                // As they are given, and by columns.
+                let numbers_each = dim + self.stride;
+                plan.add(Place::Host, "centres", numbers(2 * centres, numbers_each));
                 plan.add(
                     Place::Host,
                     "products with centres",
@@ -130,10 +140,14 @@ impl CpuPlan {
                 return plan;
             }
         }
-        // This block's and the last one's, in memory that grows by doubling.
-        let candidates = 4 * (self.capacity + self.threads * classes) as u64;
-        let bytes = candidates * size_of::<Candidate>() as u64;
-        plan.add(Place::Host, "candidates", bytes);
+        // As they are found, and by class, this block's and the last one's, in memory that grows by doubling.
+        let candidates = (self.capacity + self.threads * classes) as u64;
+        let each = 2 * size_of::<Candidate>() + 4 * size_of::<Listed>();
+        plan.add(Place::Host, "candidates", candidates * each as u64);
+        let parts = (self.max_rows.div_ceil(self.part_rows).max(1)) as u64;
+        let known = 2 * self.max_rows as u64 * size_of::<(u32, Codes)>() as u64;
+        let starts = 2 * parts * 4 * classes as u64;
+        plan.add(Place::Host, "candidates by class", known + starts);
         plan
     }
 }

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::centres::{Centres, Rows};
+use super::logits::{self, Columns};
 use super::plan::CpuPlan;
 use super::row::{NO_LOGIT, Row, add_bias, is_plausible};
-use super::{class_candidates, logits, nearest, row_keys, row_norms, row_statistics};
+use super::{class_candidates, nearest, row_keys, row_norms, row_statistics};
 use crate::engine::{
-    ACCEPT_NONE, Answer, BoundaryScales, Candidate, CustomScore, Engine, GradientCentres,
-    NO_BOUNDARY, NONFINITE, Nearest, NearestGradient, Precision, Question, RowKey, RowStatistics,
-    Scorer, Task, Tolerance, UNAVAILABLE, UNDECIDABLE,
+    ACCEPT_NONE, Answer, BoundaryScales, Candidate, Candidates, CustomScore, Engine,
+    GradientCentres, NO_BOUNDARY, NONFINITE, Nearest, NearestGradient, Precision, Question, RowKey,
+    RowStatistics, Scorer, Task, Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::vectorised::vectorised;
@@ -99,7 +100,9 @@ impl CpuEngine {
         centres: Option<Centres>,
     ) -> Result<CpuScorer<'a>> {
         let plan = self.parts(ScanShape::of(head, pool, task)?)?;
+        let columns = Columns::new(head.weight(), head.dim(), plan.stride);
         let mut bias = head.bias().to_vec();
+        bias.resize(columns.written(), NO_LOGIT);
         bias.resize(plan.stride, 0.0);
         Ok(CpuScorer {
             pool,
@@ -113,6 +116,7 @@ impl CpuEngine {
                 (Task::Boundaries, false) => Scales::Made(BoundaryScales::new(head)),
             },
             head: head.clone(),
+            columns,
             bias,
             plan,
             scratch: Mutex::new(Vec::new()),
@@ -126,7 +130,8 @@ impl CpuEngine {
 struct CpuScorer<'a> {
     pool: &'a dyn Pool,
     head: Head,
-    /// Padded to the stride.
+    columns: Columns,
+    /// Padded to the stride: of what the product writes beyond the classes, no logit comes.
     bias: Vec<f32>,
     tolerance: Tolerance,
     scales: Scales,
@@ -156,12 +161,16 @@ enum Scales {
 struct Scratch {
     /// f16 embeddings, widened.
     wide: Vec<f32>,
+    /// A slice of embeddings, copied for the product.
+    slice: Vec<f32>,
     logits: Vec<f32>,
     tolerances: Vec<f32>,
     /// Per row, the argmax.
     tops: Vec<usize>,
     /// One row's lower bounds.
     lower: Vec<f32>,
+    /// The part's candidates, row by row.
+    found: Vec<Candidate>,
     /// Upper bounds of the rows' norms; products with centres' embeddings, and with their gradients.
     norms: Vec<f32>,
     products: [Vec<f32>; 2],
@@ -189,7 +198,7 @@ impl Lines<'_> {
 enum Output<'a> {
     /// With exponentials or without.
     Statistics(&'a mut [RowStatistics], bool),
-    Candidates(&'a mut Vec<Candidate>),
+    Candidates(&'a mut Candidates),
     Keys(&'a mut [RowKey], &'a dyn CustomScore),
     Nearest(&'a mut [Nearest]),
     NearestGradient(&'a mut [NearestGradient]),
@@ -235,10 +244,12 @@ impl CpuScorer<'_> {
     ) -> Vec<usize> {
         let Scratch {
             wide,
+            slice,
             logits,
             tolerances,
             tops,
             lower,
+            found,
             norms,
             products,
         } = scratch;
@@ -255,7 +266,7 @@ impl CpuScorer<'_> {
         self.tolerances(first, &x, shared, tolerances, norms);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
-        logits::run(&x, self.head.weight(), dim, stride, logits);
+        self.columns.multiply(&x, slice, logits);
         self.tops(tolerances, logits, tops);
         if let Output::NearestGradient(out) = out {
             if let Some(centres) = &self.centres {
@@ -267,7 +278,7 @@ impl CpuScorer<'_> {
                     tops,
                     norms,
                 };
-                centres.nearest(rows, products, out);
+                centres.nearest(rows, products, slice, out);
             }
             return nonfinite(first, tolerances);
         }
@@ -319,16 +330,17 @@ impl CpuScorer<'_> {
             // Done above.
             Output::NearestGradient(_) => {}
             Output::Candidates(candidates) => {
+                found.clear();
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let (number, before) = ((first + index) as u32, candidates.len());
+                    let (number, before) = ((first + index) as u32, found.len());
                     if is_scored(*tolerance) {
                         let (row, top) = (row(index), tops[index]);
                         let thresholds = &self.thresholds;
-                        class_candidates::run(number, &row, top, thresholds, lower, candidates);
+                        class_candidates::run(number, &row, top, thresholds, lower, found);
                     } else if *tolerance >= UNDECIDABLE {
-                        candidates.push(class_candidates::unknown(number));
+                        found.push(Candidate::unknown(number));
                     }
-                    let more = candidates.len() - before;
+                    let more = found.len() - before;
                     if more > 0
                         && shared.found.fetch_add(more, Ordering::Relaxed) + more
                             > self.plan.capacity
@@ -337,6 +349,7 @@ impl CpuScorer<'_> {
                         break;
                     }
                 }
+                candidates.group(found, self.head.classes());
             }
         }
         nonfinite(first, tolerances)
@@ -455,9 +468,10 @@ impl Scorer for CpuScorer<'_> {
             self.thresholds.resize(self.plan.stride, ACCEPT_NONE);
         }
         let mut answer = self.ready.take().unwrap_or_default();
-        let part_rows = rows
-            .div_ceil(rayon::current_num_threads())
-            .clamp(1, self.plan.part_rows);
+        // As many parts for each thread, so that none waits for the others while they do one more.
+        let parts = rows.div_ceil(self.plan.part_rows);
+        let parts = parts.next_multiple_of(rayon::current_num_threads());
+        let part_rows = rows.div_ceil(parts).max(1);
         let parts = rows.div_ceil(part_rows);
         let shared = Shared {
             start,
@@ -500,7 +514,7 @@ impl Scorer for CpuScorer<'_> {
                     .collect()
             }
             Question::ClassCandidates { .. } => {
-                answer.candidates.resize_with(parts, Vec::new);
+                answer.candidates.resize_with(parts, Candidates::default);
                 let outs = answer.candidates.par_iter_mut().enumerate();
                 outs.map(|(index, out)| part(index, Output::Candidates(out)))
                     .collect()
@@ -510,7 +524,7 @@ impl Scorer for CpuScorer<'_> {
         let nonfinite = nonfinite.into_iter().flatten();
         answer.nonfinite.extend(nonfinite.map(|row| start + row));
         if shared.found.into_inner() > self.plan.capacity {
-            answer.candidates.iter_mut().for_each(Vec::clear);
+            answer.candidates.iter_mut().for_each(Candidates::clear);
             answer.overflow = true;
         }
         self.ready = Some(answer);

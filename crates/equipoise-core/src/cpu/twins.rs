@@ -120,7 +120,7 @@ fn argmax(logits: &[f32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{ACCEPT_ALL, Answer, Question, Task};
+    use crate::engine::{ACCEPT_ALL, Answer, Candidates, Question, Task};
     use crate::{CpuEngine, Engine, MemoryPool, RowSet, Values};
 
     #[test]
@@ -146,12 +146,17 @@ mod tests {
         let answer = ask(Question::ClassCandidates {
             thresholds: &thresholds,
         });
-        let candidates: Vec<Candidate> = answer.candidates.into_iter().flatten().collect();
+        let candidates: Vec<Candidate> = answer
+            .candidates
+            .iter()
+            .flat_map(Candidates::iter)
+            .collect();
         let twins = Twins::new(&head);
         // As the engine multiplies: all rows of a part at once.
         let stride = classes.next_multiple_of(LANES);
         let mut products = vec![NO_LOGIT; rows * stride];
-        super::super::logits::run(&values, head.weight(), dim, stride, &mut products);
+        let columns = super::super::logits::Columns::new(head.weight(), dim, stride);
+        columns.multiply(&values, &mut Vec::new(), &mut products);
         for row in 0..rows {
             let products = products[row * stride..].iter().zip(head.bias());
             let logits: Vec<f32> = products.map(|(z, b)| z + b).collect();

@@ -6,7 +6,8 @@ use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
 use crate::exact_sums::ExactSums;
-use crate::lists::{Entry, First, List};
+use crate::known::Entry;
+use crate::lists::{self, First, List};
 use crate::pick::number;
 use crate::scan::Scan;
 use crate::{Engine, Error, Pick, Result, RowSet};
@@ -46,8 +47,7 @@ impl Strategy for Base {
             ),
             false => (fitting(serving.depths(rows), rows), 0),
         };
-        let lists: u64 = keep.into_iter().map(List::bytes).sum();
-        Ok(lists + others + ExactSums::bytes(head))
+        Ok(lists::bytes(keep, rows) + others + ExactSums::bytes(head))
     }
 
     fn ranking(&self) -> Option<Ranking> {
@@ -150,11 +150,10 @@ impl<'s, 'a> Scanned<'s, 'a> {
     /// tell which these are.
     fn first(&mut self, class: usize, count: usize) -> Result<Vec<Entry>> {
         let (left, list) = (&self.left, &mut self.lists[class]);
-        let First {
-            certain: mut first,
-            doubtful,
-        } = list.first(count, |row| left.contains(row));
-        let doubtful = doubtful.into_iter().map(|entry| (class, entry)).collect();
+        let First { certain, doubtful } = list.first(count, |row| left.contains(row));
+        let mut first = self.scan.exact.entries(&certain);
+        let doubtful = self.scan.exact.entries(&doubtful).into_iter();
+        let doubtful = doubtful.map(|entry| (class, entry)).collect();
         let mut doubtful = self.scan.exact.settle(doubtful)?;
         doubtful.sort_unstable_by(|(_, a), (_, b)| a.order(b));
         let missing = count - first.len();
@@ -165,9 +164,9 @@ impl<'s, 'a> Scanned<'s, 'a> {
             return Ok(first);
         }
         // At its limit, the list vouches for its first `keep` entries, which must be told from others.
-        self.scan.exact.settle_list(class, list)?;
-        let entries = list.entries.iter().filter(|entry| left.contains(entry.row));
-        Ok(entries.take(count).copied().collect())
+        let settled = self.scan.exact.settle_list(class, list)?.into_iter();
+        let settled = settled.filter(|entry| left.contains(entry.row));
+        Ok(settled.take(count).collect())
     }
 }
 

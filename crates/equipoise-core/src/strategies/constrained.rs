@@ -7,7 +7,7 @@ use super::serve::Serving;
 use super::{Request, Selection};
 use crate::centres::Centres;
 use crate::constraints::{Constraints, Shortfall};
-use crate::lists::Entry;
+use crate::known::Entry;
 use crate::scan::Scan;
 use crate::{Engine, Head, Pick, Result};
 

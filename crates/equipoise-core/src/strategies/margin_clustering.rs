@@ -7,7 +7,7 @@ use crate::definition::RowScore;
 use crate::distances::Distances;
 use crate::engine::Task;
 use crate::exact_sums::ExactSums;
-use crate::lists::List;
+use crate::lists;
 use crate::memory::ScanShape;
 use crate::random::{Philox, Purpose};
 use crate::round_robin::{in_turns, shares};
@@ -50,7 +50,9 @@ impl Strategy for MarginClustering {
         let (rows, dim) = (request.pool.rows(), request.pool.dim());
         let available = request.available.len();
         let clusters = count(request, available)?;
-        let lists = List::bytes(request.effective_budget()?) + clusters as u64 * List::bytes(1);
+        let keep = [request.effective_budget()?].into_iter();
+        let keep = keep.chain(std::iter::repeat_n(1, clusters));
+        let lists = lists::bytes(keep, request.available.len());
         // Of each row its square, and twice its cluster.
         let of_rows = (rows * 3 * size_of::<usize>()) as u64;
         let assigning = match available > MOST_CLUSTERED {

@@ -4,7 +4,7 @@ use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
 use crate::exact_sums::ExactSums;
-use crate::lists::List;
+use crate::lists;
 use crate::pick::number;
 use crate::scan::Scan;
 use crate::{Engine, Pick, Result};
@@ -39,7 +39,9 @@ macro_rules! per_row_strategy {
 
             fn memory(&self, request: &Request<'_>) -> Result<u64> {
                 let head = request.head_for($name)?;
-                Ok(List::bytes(request.effective_budget()?) + ExactSums::bytes(head))
+                let rows = request.available.len();
+                let lists = lists::bytes([request.effective_budget()?], rows);
+                Ok(lists + ExactSums::bytes(head))
             }
 
             fn ranking(&self) -> Option<Ranking> {

@@ -10,9 +10,9 @@ const CANDIDATES_PER_QUOTA: usize = 4;
 const SPARE: usize = 128;
 
 /// Where the classes want much of the pool, most of a list is taken when its class is served: for each
-/// row of a quota, this many more times the wanted share of the pool, up to [`MOST_SCARCE`]. Made pools
-/// of which half is wanted, ten rows a class, need lists of 100 to 500 rows; where a twentieth is wanted,
-/// of less than 40.
+/// row of a quota, this many more times the share of the pool that is wanted up to it, up to [`MOST_SCARCE`].
+/// Made pools of which half is wanted, ten rows a class, need lists of 100 to 500 rows for the last classes; where a
+/// twentieth is wanted, of less than 40.
 const SCARCE_PER_QUOTA: usize = 64;
 const MOST_SCARCE: usize = 320;
 
@@ -108,8 +108,8 @@ impl Serving {
 /// [`Serving::depths`] of such quotas, after so many refills: twice as deep each time.
 pub(crate) fn depths(quotas: &[usize], order: &[usize], rows: usize, refills: u64) -> Vec<usize> {
     let most = most(quotas, order);
-    let wanted = most.iter().max().map_or(0, |wanted| rows.min(*wanted));
     let enough = |(quota, most): (&usize, usize)| {
+        let wanted = rows.min(most);
         let scarce = *quota as u128 * SCARCE_PER_QUOTA as u128 * wanted as u128;
         let scarce = (scarce / rows.max(1) as u128).min(MOST_SCARCE as u128) as usize;
         let enough = quota.saturating_mul(CANDIDATES_PER_QUOTA);

@@ -13,7 +13,8 @@ use super::serve::{Serving, Source, serve};
 use super::{Request, Selection};
 use crate::definition::RowScore;
 use crate::exact_sums::ExactSums;
-use crate::lists::{Entry, List};
+use crate::known::Entry;
+use crate::lists;
 use crate::pick::number;
 use crate::scan::Scan;
 use crate::{Engine, Error, Head, Pick, Result};
@@ -148,9 +149,9 @@ pub fn scan_shard(
         Ranking::Classes => {
             let found = scan.class_lists(&available, &keep)?;
             for (class, mut list) in found.into_iter().enumerate() {
-                scan.exact.settle_list(class, &mut list)?;
+                let entries = scan.exact.settle_list(class, &mut list)?;
                 let complete = !list.is_full() || keep[class] >= rows;
-                let entries = list.entries.into_iter().map(|entry| (class, entry));
+                let entries = entries.into_iter().map(|entry| (class, entry));
                 let entries = scan.exact.described(entries.collect())?;
                 let listed =
                     |(_, entry): &(usize, Entry)| Listed::of(entry.lower, &pick(class, entry));
@@ -170,8 +171,8 @@ pub fn scan_shard(
 /// Bytes that [`scan_shard`] takes at most beside the engine, to such depths, of a shard of `rows` rows.
 pub fn shard_memory(head: &Head, serving: &Serving, depths: &[usize], rows: usize) -> u64 {
     let keep = kept(serving, depths, rows);
-    let list = |keep: usize| List::bytes(keep) + (keep * size_of::<Listed>()) as u64;
-    keep.into_iter().map(list).sum::<u64>() + ExactSums::bytes(head)
+    let listed = keep.iter().map(|keep| (keep * size_of::<Listed>()) as u64);
+    listed.sum::<u64>() + lists::bytes(keep, rows) + ExactSums::bytes(head)
 }
 
 /// How many rows each list keeps, of `rows` available rows.

@@ -12,7 +12,7 @@ use bytemuck::cast_slice;
 use equipoise_core::engine::{
     Answer, LogitError, Nearest, NearestGradient, Precision, Question, RowKey, Tolerance,
 };
-use equipoise_core::{Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
+use equipoise_core::{Candidate, Chunk, Error, Head, Pool, RowSet, RowStatistics, Scorer};
 use wgpu::{Buffer, CommandEncoder, MapMode, SubmissionIndex};
 
 use crate::block::{Block, From, Slot, bits, place};
@@ -61,6 +61,8 @@ pub(crate) struct GpuScorer<'a> {
     keys: Option<RowKeys>,
     /// Candidates that come back with their number: somewhat more than the last blocks yielded.
     prefix: usize,
+    /// The last block's, as they came.
+    found: Vec<Candidate>,
     /// Slots of no block.
     free: Vec<Slot>,
     flying: VecDeque<Flying>,
@@ -125,6 +127,7 @@ impl<'a> GpuScorer<'a> {
             centres: None,
             keys: None,
             prefix: PREFIX,
+            found: Vec::new(),
             free: Vec::new(),
             flying: VecDeque::new(),
         }

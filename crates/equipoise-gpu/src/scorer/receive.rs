@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable, cast_slice_mut, pod_read_unaligned};
 use equipoise_core::Candidate;
-use equipoise_core::engine::{Answer, NONFINITE, NearestGradient};
+use equipoise_core::engine::{Answer, Candidates, NONFINITE, NearestGradient};
 use wgpu::{Buffer, MapMode};
 
 use super::{Flying, Form, GpuScorer, LEAST_PREFIX, NONFINITE_ROW, PREFIX};
@@ -67,24 +67,24 @@ impl GpuScorer<'_> {
             answer.overflow = true;
             return Ok(slot);
         }
-        answer.candidates.resize_with(1, Vec::new);
-        let candidates = &mut answer.candidates[0];
+        let mut candidates = std::mem::take(&mut self.found);
         candidates.resize(found, bytemuck::Zeroable::zeroed());
         if list_bytes(found) <= bytes {
-            copy_out(&readback, 4, bytes, cast_slice_mut(candidates))?;
+            copy_out(&readback, 4, bytes, cast_slice_mut(&mut candidates))?;
             readback.unmap();
         } else {
             readback.unmap();
-            self.read_rest(&mut slot, candidates)?;
+            self.read_rest(&mut slot, &mut candidates)?;
         }
-        candidates.retain(|candidate| {
-            let bad = candidate.class == NONFINITE_ROW;
-            if bad {
-                answer.nonfinite.push(start + candidate.row as usize);
-            }
-            !bad
-        });
+        let bad = candidates.iter().filter(|c| c.class == NONFINITE_ROW);
+        answer
+            .nonfinite
+            .extend(bad.map(|candidate| start + candidate.row as usize));
         answer.nonfinite.sort_unstable();
+        answer.candidates.resize_with(1, Candidates::default);
+        // Rows that are not finite are of no class.
+        answer.candidates[0].group(&candidates, self.classes);
+        self.found = candidates;
         Ok(slot)
     }
 

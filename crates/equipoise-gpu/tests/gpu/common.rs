@@ -1,8 +1,8 @@
 //! Cases, and what must hold for any engine's answers on them.
 
 use equipoise_core::engine::{
-    ACCEPT_ALL, ALL_CLASSES, Answer, Candidate, NO_CLASS, PAIR, Question, RowStatistics, Task,
-    UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
+    ACCEPT_ALL, ALL_CLASSES, Answer, Candidate, Candidates, NO_CLASS, PAIR, Question,
+    RowStatistics, Task, UNAVAILABLE, UNDECIDABLE, UNREACHABLE,
 };
 use equipoise_core::{Engine, Head, MemoryPool, RowSet, Values, definition};
 use equipoise_gpu::{DeviceChoice, Gpu, GpuEngine, Sizes};
@@ -138,17 +138,17 @@ pub(crate) fn ask(engine: &dyn Engine, case: &Case, question: Question<'_>) -> A
         all.nearest.extend(&answer.nearest);
         candidates.extend(in_pool(&answer));
     }
-    candidates.sort_by_key(|candidate| (candidate.row, candidate.class));
-    all.candidates.push(candidates);
+    all.candidates
+        .push(Candidates::of(&candidates, case.head.classes()));
     all
 }
 
 /// A block's candidates, their rows counted in the pool.
 pub(crate) fn in_pool(answer: &Answer) -> impl Iterator<Item = Candidate> + '_ {
-    let candidates = answer.candidates.iter().flatten();
+    let candidates = answer.candidates.iter().flat_map(Candidates::iter);
     candidates.map(|candidate| Candidate {
         row: candidate.row + answer.start as u32,
-        ..*candidate
+        ..candidate
     })
 }
 
@@ -158,8 +158,10 @@ pub(crate) fn statistics(engine: &dyn Engine, case: &Case) -> Vec<RowStatistics>
 
 /// Candidates in order of row and class.
 pub(crate) fn candidates(engine: &dyn Engine, case: &Case, thresholds: &[f32]) -> Vec<Candidate> {
-    let mut answer = ask(engine, case, Question::ClassCandidates { thresholds });
-    answer.candidates.remove(0)
+    let answer = ask(engine, case, Question::ClassCandidates { thresholds });
+    let mut candidates: Vec<Candidate> = answer.candidates[0].iter().collect();
+    candidates.sort_by_key(|candidate| (candidate.row, candidate.class));
+    candidates
 }
 
 fn reachable(bound: f32) -> f64 {

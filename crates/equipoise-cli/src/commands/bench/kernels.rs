@@ -1,6 +1,6 @@
 //! Kernels, each on one block of rows.
 
-use equipoise::core::cpu::logits;
+use equipoise::core::cpu::logits::Columns;
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
@@ -135,8 +135,10 @@ impl Setting<'_> {
         let mut scorer = engine.scorer(self.head, self.pool, Task::Boundaries)?;
         let rows = self.pool.rows().min(scorer.max_rows());
         let values = self.pool.chunk(0, rows)?.values;
+        let (dim, stride) = (self.head.dim(), self.head.classes().next_multiple_of(16));
+        let columns = Columns::new(self.head.weight(), dim, stride);
         add("logits", rows, &mut || {
-            multiply(values, self.head);
+            multiply(values, &columns, dim, stride);
             Ok(())
         })?;
         for (kernel, question) in [
@@ -289,17 +291,16 @@ fn as_many_centres(head: &Head) -> Result<GradientCentres> {
 }
 
 /// The products of `values` with the head, on all threads, as the CPU engine cuts them.
-fn multiply(values: Values<'_>, head: &Head) {
-    let (dim, classes) = (head.dim(), head.classes());
+fn multiply(values: Values<'_>, columns: &Columns, dim: usize, stride: usize) {
     let rows = values.len() / dim;
     let part_rows = rows.div_ceil(rayon::current_num_threads()).min(PART_ROWS);
     let parts = (0..rows.div_ceil(part_rows)).into_par_iter();
     parts.for_each_init(
-        || (Vec::new(), Vec::new()),
-        |(wide, out), part| {
+        || (Vec::new(), Vec::new(), Vec::new()),
+        |(wide, slice, out), part| {
             let range = part * part_rows..rows.min((part + 1) * part_rows);
             let values = values.slice(range.start * dim..range.end * dim);
-            out.resize(part_rows * classes, 0.0);
+            out.resize(part_rows * stride, 0.0);
             let x = match values {
                 Values::F32(x) => x,
                 Values::F16(_) => {
@@ -308,7 +309,7 @@ fn multiply(values: Values<'_>, head: &Head) {
                     wide.as_slice()
                 }
             };
-            logits::run(x, head.weight(), dim, classes, out);
+            columns.multiply(x, slice, out);
             std::hint::black_box(out);
         },
     );
@@ -341,11 +342,13 @@ fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result
         found = answer(&mut *scorer, sample, question)?;
     }
     let mut lower = vec![Vec::new(); head.classes()];
-    for candidate in found.candidates.iter().flatten() {
-        // Not those of undecided rows, which belong to every class.
-        if let Some(lower) = lower.get_mut(candidate.class as usize) {
-            lower.push(candidate.lower);
-        }
+    // Without undecided rows, which belong to every class.
+    for (class, lower) in lower.iter_mut().enumerate() {
+        let places = found
+            .candidates
+            .iter()
+            .flat_map(|part| part.of_class(class));
+        lower.extend(places.map(|place| place.lower));
     }
     let threshold = |mut lower: Vec<f32>| {
         lower.sort_by(f32::total_cmp);
