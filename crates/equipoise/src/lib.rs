@@ -99,12 +99,15 @@ mod tests {
             is_shared::<crate::gpu::GpuError>();
             is_shared::<crate::gpu::DevicePool>();
             is_shared::<crate::gpu::KernelBench<'_>>();
+            is_shared::<crate::gpu::ResidentPool<'_>>();
         }
         #[cfg(feature = "burn")]
         {
             is_shared::<crate::Selector>();
             is_shared::<crate::burn::TensorPool>();
             is_shared::<crate::burn::Error>();
+            is_shared::<crate::burn::Query<'_>>();
+            is_shared::<crate::burn::Scores>();
             is_sent::<crate::burn::BatchScan<'_>>();
         }
     }
