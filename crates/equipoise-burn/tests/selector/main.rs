@@ -12,12 +12,12 @@ use std::process::Command;
 use burn::backend::DispatchDevice;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use equipoise_burn::{Selector, ToHead};
+use equipoise_burn::{ModelDevice, Selector, ToHead};
 use equipoise_core::strategies::{Badge, Base, Coreset, Entropy, Margin, Mase};
 use equipoise_core::{
     CpuEngine, Head, LabelledRow, MemoryPool, Request, RowSet, Selection, Strategy, Values,
 };
-use equipoise_gpu::DeviceChoice;
+use equipoise_gpu::{DeviceChoice, wgpu};
 use half::f16;
 
 /// Numbers in −1..1, the same for the same seed.
@@ -179,7 +179,7 @@ fn tensors_on_a_gpu_give_the_picks_of_host_memory() {
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn embeddings_on_a_gpu_do_not_travel() {
-    const ROWS: usize = 3000;
+    const ROWS: usize = 1500;
     const DIM: usize = 256;
     let (selector, device) = gpu();
     let head = Head::new(numbers(3 * DIM, 1), vec![0.0; 3], DIM).expect("a head");
@@ -202,6 +202,9 @@ fn embeddings_on_a_gpu_do_not_travel() {
                 let query = selector.strategy(Base).budget(10);
                 query.select(tensor.clone(), &head).expect("a selection")
             });
+            if !["plain", "strided"].contains(&form) {
+                continue;
+            }
             moved(&format!("{form}, {width} bytes, batches"), stored, &|| {
                 let query = selector.strategy(Margin).budget(10);
                 let mut scan = query.scan(&head).expect("a scan");
@@ -224,8 +227,9 @@ fn fusion_and_compiler_are_those_of_the_features() {
         panic!("{device:?}");
     };
     let compiler = cube.client().name();
-    let vulkan = format!("{device:?}").contains("Vulkan");
-    match cfg!(feature = "vulkan") && vulkan {
+    let shared = ModelDevice::gpu(&DeviceChoice::Any).expect("an adapter");
+    let api = shared.shared().expect("handles").adapter.get_info().backend;
+    match cfg!(feature = "vulkan") && api == wgpu::Backend::Vulkan {
         true => assert_eq!(compiler, "wgpu<spirv>"),
         false => assert_eq!(compiler, "wgpu<wgsl>"),
     }
