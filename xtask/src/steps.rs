@@ -10,7 +10,10 @@ use crate::{api, chromium, python, vulkan};
 
 type Outcome = Result<(), String>;
 
-/// Formatting, clippy, documentation and public items. All in release: build scripts and procedural macros are
+/// The library's features that are checked alone. Those with burn would compile it again: without `vulkan` the tests do.
+const SINGLE: [&str; 4] = ["cpu", "gpu", "pool", "report"];
+
+/// Formatting, clippy, documentation, features and public items. All in release: build scripts and procedural macros are
 /// then compiled once for these steps, the program and the tests.
 pub(crate) fn check() -> Outcome {
     step("format", cargo(&["fmt", "--all", "--check"]))?;
@@ -26,6 +29,11 @@ pub(crate) fn check() -> Outcome {
     let mut doc = cargo(&["doc", "--release", "--workspace", "--no-deps", "--locked"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     step("documentation", doc)?;
+    for feature in SINGLE {
+        let mut single = cargo(&["check", "--release", "--package", "equipoise", "--lib"]);
+        single.args(["--locked", "--no-default-features", "--features", feature]);
+        step(&format!("feature {feature} alone"), single)?;
+    }
     api::api(&[])
 }
 

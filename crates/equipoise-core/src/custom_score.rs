@@ -16,12 +16,13 @@ pub trait CustomScore: Send + Sync {
     fn key(&self, logits: &[f64]) -> f64;
 
     /// How far the key moves at most if no logit moves by more than 1: a bound on Σ|∂key/∂z|. Infinite where there
-    /// is none: then every row is settled, which is slow and right.
+    /// is none: then every row is settled, which is slow and right. Negative numbers and NaN are refused.
     fn steepness(&self) -> f64;
 
     /// WGSL that defines `fn row_key(row: u32) -> f32`: the key in f32. It may call `classes() -> u32` and
-    /// `logit(row: u32, c: u32) -> f32`, and define functions and constants of its own. One lane runs it for each row. It
-    /// must end: nothing can stop a device that loops.
+    /// `logit(row: u32, c: u32) -> f32`, and define functions and constants of its own. One lane runs it for each row. A
+    /// row for which it asks for a logit of another row, or of a class beyond the last, gets 0 there and is settled. It must
+    /// end: nothing can stop a device that loops.
     fn wgsl(&self) -> &str;
 
     /// How far what `wgsl` computes may be from `key` of the same f32 logits.
@@ -34,7 +35,7 @@ impl std::fmt::Debug for dyn CustomScore + '_ {
     }
 }
 
-/// A bound on an error: `absolute + relative · |key|`. WGSL's additions and multiplications are within 2⁻²³ of what
+/// A bound on an error: `absolute + relative · |key|`, neither of them negative or NaN. WGSL's additions and multiplications are within 2⁻²³ of what
 /// they should be, relative; its functions say their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rounding {

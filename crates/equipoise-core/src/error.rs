@@ -112,6 +112,19 @@ pub enum Error {
     /// A stream was used after an error.
     #[error("the stream is of no use after an error: begin another")]
     Broken,
+    /// What a score of somebody's own says of its errors is no bound.
+    #[error(
+        "score {score}: its {what} is {found}, which bounds nothing (hint: it is 0 or more, infinite where there is no \
+         bound)"
+    )]
+    Score {
+        /// The score's name.
+        score: String,
+        /// Which bound.
+        what: &'static str,
+        /// What it says.
+        found: f64,
+    },
     /// The pool could not be read.
     #[error("cannot read the pool at row {row}: {message}")]
     Read {

@@ -32,6 +32,7 @@ struct Counts {
 
 /// Bytes that an engine moved between the host's memory and the device's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transfers {
     /// From the host to the device.
     pub to_device: u64,
@@ -84,6 +85,37 @@ impl Context {
             Some(error) => Err(described(&error)),
             None => result,
         }
+    }
+
+    /// As [`Self::guarded`], for work with buffers that somebody else made. wgpu reports those of another device. With
+    /// those of another instance it panics, or, as ids are numbers, takes a buffer of this one.
+    pub(crate) fn guarded_foreign<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, GpuError>,
+    ) -> Result<T, GpuError> {
+        let unfit = |why: &str| GpuError::Rows {
+            reason: format!("{why} (hint: buffers have to be of the device that the engine is on)"),
+        };
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.guarded(work))) {
+            Ok(Err(GpuError::Failed { message })) => Err(unfit(&message)),
+            Ok(done) => done,
+            Err(_) => Err(unfit("their buffer is of another wgpu instance")),
+        }
+    }
+
+    /// Has wgpu look at commands with somebody else's buffers, and with a word of ours. They are not submitted.
+    pub(crate) fn try_foreign(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder, &Buffer),
+    ) -> Result<(), GpuError> {
+        self.guarded_foreign(|| {
+            let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+            let word = self.buffer("a word", 4, usage);
+            let mut encoder = self.encoder("commands that are not submitted");
+            record(&mut encoder, &word);
+            drop(encoder.finish());
+            Ok(())
+        })
     }
 
     /// A buffer of `bytes`, rounded up to whole words.

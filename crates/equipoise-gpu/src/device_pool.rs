@@ -26,9 +26,12 @@ const APPENDED: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;
 /// What a device has to be able to do with a buffer of rows: bind it, and copy single rows to the host.
 const USAGE: BufferUsages = BufferUsages::STORAGE.union(BufferUsages::COPY_SRC);
 
-/// Embeddings in buffers of a device, (N, M) in all. The [`GpuEngine`] that the pool is made for reads them where they are;
-/// others, and strategies that need every row on the host, read them back once. Of all strategies only rows that float64
-/// has to settle come to the host.
+/// Embeddings in buffers of a device, (N, M) in all. The [`GpuEngine`] that the pool is made for reads them where they are:
+/// only rows that float64 has to settle come to the host. Other engines, and strategies that need every row on the host
+/// (coreset, badge and their partitioned forms, margin-clustering, balancing), read all of them back, once.
+///
+/// Buffers have to be of the device that the engine is on. Of those of another device, or of another
+/// [`wgpu::Instance`], wgpu tells most but not all: it may take a buffer of the engine's own for one of another instance.
 pub struct DevicePool {
     name: String,
     context: Context,
@@ -67,10 +70,18 @@ impl DevicePool {
     /// A pool without rows, for embeddings of `dim` numbers stored as `storage`, on `engine`'s device.
     ///
     /// # Errors
-    /// [`GpuError::Rows`] where `dim` is 0.
+    /// [`GpuError::Rows`] where `dim` is 0, [`GpuError::TooLarge`] where the device cannot bind one row.
     pub fn new(engine: &GpuEngine, storage: Storage, dim: usize) -> Result<Self, GpuError> {
         if dim == 0 {
             return Err(unfit("embeddings have at least one number, not 0".into()));
+        }
+        let row = (dim as u64).saturating_mul(storage.bytes());
+        if row > engine.sizes.binding {
+            return Err(GpuError::TooLarge {
+                what: format!("an embedding of {dim} numbers"),
+                needed: row,
+                limit: engine.sizes.binding,
+            });
         }
         Ok(Self {
             name: engine.name.clone(),
@@ -91,8 +102,8 @@ impl DevicePool {
     /// is used; `keep` is dropped with it, for whoever owns the memory.
     ///
     /// # Errors
-    /// [`GpuError::Rows`] where the buffer is too short, its usages lack `STORAGE` or `COPY_SRC`, or the offset is no
-    /// multiple of 4; [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
+    /// [`GpuError::Rows`] where the buffer is too short or of another device, its usages lack `STORAGE` or `COPY_SRC`, or
+    /// the offset is no multiple of 4; [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
     pub fn bind(
         &mut self,
         buffer: &Buffer,
@@ -110,6 +121,12 @@ impl DevicePool {
             self.add(own, 0, rows, 0);
             return Ok(());
         }
+        // Its last word: an error now, not when the rows are asked for.
+        let last = (offset + bytes).next_multiple_of(4) - 4;
+        let take = |encoder: &mut wgpu::CommandEncoder, word: &Buffer| {
+            encoder.copy_buffer_to_buffer(buffer, last, word, 0, 4);
+        };
+        self.context.try_foreign(take)?;
         self.add(buffer.clone(), offset, rows, 0);
         self.keep.push(Box::new(keep));
         Ok(())
@@ -141,7 +158,8 @@ impl DevicePool {
             self.rows += rows;
             return Ok(());
         }
-        let room = (16 * bytes)
+        let room = bytes
+            .saturating_mul(16)
             .clamp(*APPENDED.start(), *APPENDED.end())
             .max(bytes);
         let own = self.own(room)?;
@@ -160,8 +178,10 @@ impl DevicePool {
         (self.context.is(context) && !self.parts.is_empty()).then_some(&self.parts)
     }
 
+    /// Bytes of so many rows; the largest number where they are more.
     fn bytes(&self, rows: usize) -> u64 {
-        rows as u64 * self.dim as u64 * self.storage.bytes()
+        let row = self.dim as u64 * self.storage.bytes();
+        row.saturating_mul(rows as u64)
     }
 
     /// The bytes of `rows` rows, if they are within `buffer` and it can be used.
@@ -195,10 +215,10 @@ impl DevicePool {
         context.guarded(|| Ok(context.buffer("embeddings of a pool", bytes, usage)))
     }
 
-    /// Copies on the device; a last part of a word comes along with what follows it.
+    /// Copies somebody else's rows on the device; a last part of a word comes along with what follows it.
     fn copy(&self, from: (&Buffer, u64), to: (&Buffer, u64), bytes: u64) -> Result<(), GpuError> {
         let context = &self.context;
-        context.guarded(|| {
+        context.guarded_foreign(|| {
             let mut encoder = context.encoder("embeddings of a pool");
             encoder.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, bytes.next_multiple_of(4));
             context.queue.submit([encoder.finish()]);

@@ -87,6 +87,16 @@ pub enum GpuError {
         /// What is in the way.
         reason: String,
     },
+    /// Numbers that are too few or too many.
+    #[error("{what}: {expected} expected, {found} found")]
+    Shape {
+        /// What they are.
+        what: &'static str,
+        /// How many would have been right.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// A memory budget that not even blocks of one row fit.
     #[error("{budget} bytes of device memory are too few: it takes at least {needed}")]
     MemoryBudget {

@@ -7,7 +7,7 @@ use equipoise_core::{Error, Head, Pool, RowSet};
 use wgpu::{Buffer, BufferUsages};
 
 use crate::block::{Block, From, Slot, bits, place};
-use crate::device::Growing;
+use crate::device::{Context, Growing};
 use crate::device_pool::DevicePool;
 use crate::head::HeadBuffers;
 use crate::kernels::logits::{Arguments, Path};
@@ -17,7 +17,7 @@ use crate::parts::OnDevice;
 use crate::plan::Plan;
 use crate::{GpuEngine, GpuError};
 
-/// A place in a buffer of the device, with usage `COPY_DST`: offset in bytes, a multiple of 4.
+/// A place in a buffer of the engine's device, with usage `COPY_DST`: offset in bytes, a multiple of 4.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'b> {
     /// The buffer.
@@ -26,7 +26,7 @@ pub struct Target<'b> {
     pub offset: u64,
 }
 
-/// Where scores go: what is not wanted is left out. They are those of [`equipoise_core::cpu::row_scores`], in f32:
+/// Where scores go, in buffers of the engine's device: what is not wanted is left out. They are those of [`equipoise_core::cpu::row_scores`], in f32:
 /// good to compute with, not to pick by, since they may differ between devices in their last bits.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ScoreTargets<'b> {
@@ -62,12 +62,12 @@ impl<'b> ScoreTargets<'b> {
     /// The first target that `rows` rows of `classes` distances do not fit.
     fn check(&self, rows: usize, classes: usize) -> Result<(), GpuError> {
         let columns = self.columns().into_iter().map(|target| (target, rows));
-        for (target, count) in columns.chain([(self.distances, rows * classes)]) {
+        for (target, count) in columns.chain([(self.distances, rows.saturating_mul(classes))]) {
             let Some(Target { buffer, offset }) = target else {
                 continue;
             };
             let fits = offset
-                .checked_add(4 * count as u64)
+                .checked_add((count as u64).saturating_mul(4))
                 .is_some_and(|end| end <= buffer.size());
             let able = buffer.usage().contains(BufferUsages::COPY_DST);
             if !fits || !able || !offset.is_multiple_of(4) {
@@ -81,6 +81,16 @@ impl<'b> ScoreTargets<'b> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the targets are of the context's device: at least one score goes to each.
+    fn try_on(&self, context: &Context) -> Result<(), GpuError> {
+        context.try_foreign(|encoder, word| {
+            let targets = self.columns().into_iter().chain([self.distances]);
+            for Target { buffer, offset } in targets.flatten() {
+                encoder.copy_buffer_to_buffer(word, 0, buffer, offset, 4);
+            }
+        })
     }
 }
 
@@ -138,6 +148,7 @@ impl GpuEngine {
         let parts = pool.parts_on(&self.context).ok_or_else(|| GpuError::Rows {
             reason: "the pool is of another engine".into(),
         })?;
+        targets.try_on(&self.context)?;
         let plan = Plan::new(shape, &self.sizes)?;
         let on_device = OnDevice::new(parts, 0);
         on_device.prepare(self, head.dim())?;

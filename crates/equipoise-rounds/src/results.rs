@@ -53,6 +53,7 @@ pub struct Results {
 
 /// A round of one strategy, over its seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Point {
     /// From 0.
     pub round: u32,

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use equipoise::core::{Head, Request, RowSet, Strategy};
+use equipoise::core::{CpuEngine, Head, Request, RowSet, Strategy};
 use equipoise::gpu::wgpu::{self, BufferUsages};
 use equipoise::gpu::{DevicePool, GpuEngine, Storage};
 use equipoise::strategies::Base;
@@ -46,15 +46,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let available = RowSet::all(ROWS as usize);
     let mut request = Request::new(&pool, &available, 12);
     request.head = Some(&head);
-    for pick in Base.select(&engine, &request)?.picks {
+    let picks = Base.select(&engine, &request)?.picks;
+    for pick in &picks {
         let (row, class) = (pick.row, pick.class.unwrap_or_default());
-        println!(
-            "row {row} for class {class}, distance {:.5}",
-            pick.score.unwrap_or_default()
-        );
+        let score = pick.score.unwrap_or_default();
+        println!("row {row} for class {class}, distance {score:.5}");
     }
     let moved = engine.transfers();
     println!("{moved:?}, of {} bytes of embeddings", ROWS * DIM * 4);
+    // The CPU engine reads them back, and picks the same.
+    assert_eq!(Base.select(&CpuEngine::new(), &request)?.picks, picks);
     Ok(())
 }
 

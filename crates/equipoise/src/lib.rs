@@ -99,13 +99,41 @@ mod tests {
             is_shared::<crate::gpu::GpuError>();
             is_shared::<crate::gpu::DevicePool>();
             is_shared::<crate::gpu::KernelBench<'_>>();
+            is_shared::<crate::gpu::ResidentPool<'_>>();
         }
         #[cfg(feature = "burn")]
         {
             is_shared::<crate::Selector>();
             is_shared::<crate::burn::TensorPool>();
             is_shared::<crate::burn::Error>();
+            is_shared::<crate::burn::Query<'_>>();
+            is_shared::<crate::burn::Scores>();
             is_sent::<crate::burn::BatchScan<'_>>();
         }
+    }
+
+    #[cfg(all(feature = "burn", feature = "pool"))]
+    #[test]
+    fn a_head_in_a_file_picks_as_its_tensors_do() {
+        use ::burn::tensor::{Device, Distribution, Tensor};
+
+        use crate::burn::ToHead;
+        use crate::pool::HeadFile;
+
+        let device = Device::flex();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Default, &device);
+        let (embeddings, weight) = (random([60, 8]), random([3, 8]));
+        let name = format!("equipoise-head-{}.safetensors", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = HeadFile::of(weight.to_head().expect("a head"));
+        file.write(&path, true).expect("a file");
+        let read = HeadFile::read(&path).expect("a head");
+        std::fs::remove_file(&path).expect("a file to remove");
+        let selector = crate::Selector::new(&device).expect("a selector");
+        let ask = || selector.strategy(crate::strategies::Base).budget(9);
+        let of_file = ask().select(embeddings.clone(), &read.head).expect("picks");
+        let of_tensor = ask().select(embeddings, &weight).expect("picks");
+        assert_eq!(of_file.picks.len(), 9);
+        assert_eq!(of_file.picks, of_tensor.picks);
     }
 }

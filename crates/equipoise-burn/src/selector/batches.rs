@@ -1,5 +1,8 @@
 //! A selection whose embeddings come in batches, as a model makes them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 
 use burn::tensor::Tensor;
@@ -7,6 +10,7 @@ use equipoise_core::engine::Task;
 use equipoise_core::memory::ScanShape;
 use equipoise_core::{Head, Pool, RowSet, Selection, Stream, StreamOptions};
 
+use super::rows::Form;
 use super::{Query, TensorPool};
 use crate::Error;
 
@@ -42,6 +46,10 @@ pub struct BatchScan<'s> {
     stream: Option<Stream<'s>>,
     /// Batches that no stream has seen.
     batches: Option<TensorPool>,
+    /// What rows of the first batch are like: those of all others are.
+    form: Option<Form>,
+    /// Whether a batch failed, of which a part may be there.
+    broken: bool,
     rows: usize,
     /// Labelled and excluded rows.
     unavailable: HashSet<usize>,
@@ -70,6 +78,8 @@ impl<'s> BatchScan<'s> {
             head,
             stream,
             batches: None,
+            form: None,
+            broken: false,
             rows: 0,
         })
     }
@@ -79,21 +89,36 @@ impl<'s> BatchScan<'s> {
         self.rows
     }
 
-    /// Takes a batch, (n, M). Its rows are numbered after those that came before.
+    /// Takes a batch, (n, M), of the first one's type. Its rows are numbered after those that came before.
     ///
     /// # Errors
-    /// [`Error::OtherDevice`] and [`Error::Shape`], after which the scan goes on without the batch; those of the head
-    /// and the engine, after which it is of no use.
+    /// [`Error::OtherDevice`], [`Error::Shape`] and [`equipoise_core::Error::Dimension`], after which the scan goes on
+    /// without the batch; those of burn and the engine, after which it is of no use, which
+    /// [`equipoise_core::Error::Broken`] says.
     pub fn push(&mut self, embeddings: Tensor<2>) -> Result<(), Error> {
-        let [rows, dim] = embeddings.dims();
+        self.check_whole()?;
+        let form = Form::of(self.query.selector, &embeddings)?;
         if let Some(head) = &self.head
-            && head.dim() != dim
+            && head.dim() != form.dim
         {
             return Err(Error::Core(equipoise_core::Error::Dimension {
                 head: head.dim(),
-                pool: dim,
+                pool: form.dim,
             }));
         }
+        self.form.get_or_insert(form).takes(form)?;
+        self.take(embeddings)
+    }
+
+    /// Takes a batch that fits.
+    fn take(&mut self, embeddings: Tensor<2>) -> Result<(), Error> {
+        let taken = self.add(embeddings);
+        self.broken = taken.is_err();
+        taken
+    }
+
+    fn add(&mut self, embeddings: Tensor<2>) -> Result<(), Error> {
+        let [rows, _] = embeddings.dims();
         TensorPool::append(&mut self.batches, self.query.selector, embeddings)?;
         self.rows += rows;
         match self.is_a_block()? {
@@ -105,8 +130,10 @@ impl<'s> BatchScan<'s> {
     /// The picks.
     ///
     /// # Errors
-    /// Those of the strategy; [`equipoise_core::Error::NothingAvailable`] where no row came by.
+    /// Those of the strategy; [`equipoise_core::Error::NothingAvailable`] where no row came by;
+    /// [`equipoise_core::Error::Broken`] where a batch failed.
     pub fn finish(mut self) -> Result<Selection, Error> {
+        self.check_whole()?;
         self.check_unavailable()?;
         if self.stream.is_some() {
             self.flush()?;
@@ -115,6 +142,14 @@ impl<'s> BatchScan<'s> {
             (Some(stream), _) => Ok(stream.finish()?),
             (None, Some(pool)) => self.query.run(&pool, self.head.as_ref()),
             (None, None) => Err(equipoise_core::Error::NothingAvailable { rows: 0 }.into()),
+        }
+    }
+
+    /// Whether every batch that was taken is there.
+    fn check_whole(&self) -> Result<(), Error> {
+        match self.broken {
+            true => Err(equipoise_core::Error::Broken.into()),
+            false => Ok(()),
         }
     }
 

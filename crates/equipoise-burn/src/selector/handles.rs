@@ -1,14 +1,18 @@
 //! The wgpu handles behind burn's devices, and an engine on each.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::DispatchDevice;
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
 use burn::backend::wgpu::{RuntimeOptions, WgpuDevice, try_init_setup};
 use burn::cubecl;
-use burn::tensor::Device;
-use equipoise_gpu::{Gpu, GpuEngine};
+use burn::tensor::{Device, Tensor, TensorData};
+use equipoise_core::{Engine, Pool};
+use equipoise_gpu::{DevicePool, Gpu, GpuEngine, GpuError, Storage};
 
+use super::rows::{caught, located};
 use crate::Error;
 
 /// A device of burn's, its handles, and the engine once somebody wants one.
@@ -25,7 +29,7 @@ pub(super) fn wgpu_device(device: &Device) -> Option<WgpuDevice> {
     }
 }
 
-/// Notes the handles of a wgpu device; of others there are none.
+/// Notes the handles of a wgpu device that burn gave away; of others there are none.
 pub(crate) fn remember(device: &Device, gpu: &Gpu) {
     let Some(device) = wgpu_device(device) else {
         return;
@@ -54,6 +58,59 @@ pub(super) fn engine(device: &WgpuDevice) -> Result<Arc<GpuEngine>, Error> {
     let made = Arc::new(GpuEngine::new(gpu.clone())?);
     *engine = Some(made.clone());
     Ok(made)
+}
+
+/// The engine on a device whose handles the application has, unless they are known already: a tensor that burn made has
+/// to be what is read through them.
+pub(super) fn engine_by(
+    device: &Device,
+    of: &WgpuDevice,
+    gpu: Gpu,
+) -> Result<Arc<GpuEngine>, Error> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.iter().any(|(known, ..)| known == of) {
+        drop(known);
+        return engine(of);
+    }
+    let made = Arc::new(GpuEngine::new(gpu.clone())?);
+    // Buffers have numbers, which mean another buffer, or none, on another instance.
+    read_through(&made, device).map_err(|reason| Error::Handles {
+        device: format!("{device:?}"),
+        reason: format!("those given are another device's: {reason}"),
+    })?;
+    known.push((of.clone(), gpu, Some(made.clone())));
+    Ok(made)
+}
+
+/// Reads a tensor of `device` through the engine, and says how it differs.
+fn read_through(engine: &GpuEngine, device: &Device) -> Result<(), String> {
+    let wanted = arbitrary_numbers();
+    let data = TensorData::new(wanted.clone(), [1, PROBED]);
+    let place = caught(engine.name(), || Ok(Tensor::<2>::from_data(data, device)))
+        .and_then(|tensor| located(engine, tensor))
+        .map_err(|error| error.to_string())?;
+    let read = || {
+        let mut pool = DevicePool::new(engine, Storage::F32, PROBED)?;
+        pool.append(&place.buffer, place.offset, 1)?;
+        Ok(pool)
+    };
+    let pool = read().map_err(|error: GpuError| error.to_string())?;
+    let found = pool.embeddings(&[0]).map_err(|error| error.to_string())?;
+    match found[0][..] == wanted[..] {
+        true => Ok(()),
+        false => Err("a tensor reads otherwise through them".into()),
+    }
+}
+
+/// Numbers of the tensor that is read to try handles.
+const PROBED: usize = 64;
+
+/// Numbers in 1..2 that no buffer holds by chance, nor from the last time.
+fn arbitrary_numbers() -> Vec<f32> {
+    let keys = RandomState::new();
+    let bits = (0..PROBED).map(|i| keys.hash_one(i) as u32 >> 9);
+    bits.map(|bits| f32::from_bits(1f32.to_bits() | bits))
+        .collect()
 }
 
 /// Opens a device for burn and us.

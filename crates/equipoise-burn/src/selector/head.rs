@@ -4,6 +4,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use equipoise_core::Head;
 
+use super::rows::caught;
 use crate::Error;
 
 /// What a head can be made of. Its C·(M+1) numbers are read to the host, where float64 needs them.
@@ -26,7 +27,9 @@ impl ToHead for Head {
 impl ToHead for Linear {
     fn to_head(&self) -> Result<Head, Error> {
         let bias = self.bias.as_ref().map(|bias| bias.val());
-        head(self.weight.val().transpose(), bias)
+        let weight = self.weight.val();
+        let device = format!("{:?}", weight.device());
+        head(caught(&device, || Ok(weight.transpose()))?, bias)
     }
 }
 
@@ -61,15 +64,11 @@ fn head(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Result<Head, Error> {
 }
 
 /// A tensor's numbers on the host.
-pub(super) fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error> {
     let device = format!("{:?}", tensor.device());
-    let data = tensor.without_autodiff().try_into_data();
-    let data = data.map_err(|error| Error::Device {
-        device: device.clone(),
-        reason: format!("{error:?}"),
-    })?;
-    data.try_into_vec_as().map_err(|error| Error::Device {
-        device,
-        reason: format!("{error:?}"),
+    caught(&device, || {
+        let data = tensor.without_autodiff().try_into_data();
+        let data = data.map_err(|error| format!("{error:?}"))?;
+        data.try_into_vec_as().map_err(|error| format!("{error:?}"))
     })
 }

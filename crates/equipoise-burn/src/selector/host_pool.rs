@@ -18,36 +18,31 @@ impl Numbers {
             Self::F16(values) => Values::F16(values),
         }
     }
-
-    /// How they are stored.
-    pub(super) fn storage(&self) -> Storage {
-        match self {
-            Self::F32(_) => Storage::F32,
-            Self::F16(_) => Storage::F16,
-        }
-    }
 }
 
-/// Batches of one width, at least one.
+/// Batches of one width, at least one number, and one type.
 #[derive(Debug)]
 pub(super) struct HostPool {
     dim: usize,
+    storage: Storage,
     /// First row of each, and its numbers.
     batches: Vec<(usize, Numbers)>,
     rows: usize,
 }
 
 impl HostPool {
-    pub(super) fn new(dim: usize) -> Self {
+    pub(super) fn new(storage: Storage, dim: usize) -> Self {
         Self {
             dim,
+            storage,
             batches: Vec::new(),
             rows: 0,
         }
     }
 
-    pub(super) fn first(&self) -> Option<&Numbers> {
-        self.batches.first().map(|(_, numbers)| numbers)
+    /// How embeddings are stored.
+    pub(super) fn stored_as(&self) -> Storage {
+        self.storage
     }
 
     pub(super) fn push(&mut self, numbers: Numbers) {

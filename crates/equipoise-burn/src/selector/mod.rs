@@ -1,8 +1,10 @@
 //! Picks for tensors: the selection engine inside a burn project.
 //!
 //! A [`Selector`] belongs to a burn device. On a wgpu device the engine reads tensors where they are; of the
-//! embeddings only rows that float64 has to settle come to the host. Tensors of any other backend (flex, ndarray,
-//! CUDA, …) are read to host memory once, and the CPU engine picks. The picks are the same.
+//! embeddings only rows that float64 has to settle come to the host, but for strategies that need every row there
+//! (coreset, badge and their partitioned forms, margin-clustering, balancing), which read them back once. Tensors of
+//! any other backend (flex, ndarray, CUDA, …) are read to host memory once, and the CPU engine picks. The picks are
+//! the same.
 //!
 //! | tensors on | engine | embeddings travel |
 //! |---|---|---|
@@ -34,6 +36,9 @@ pub use rows::TensorPool;
 pub use scores::Scores;
 
 /// Selects among rows of tensors. Clones share the engine; it may be used from several threads.
+///
+/// A device that is lost, or fails, is an error of every call. burn's own calls are not ours: on a lost device they may
+/// panic, and dropping tensors may wait for it.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -84,20 +89,22 @@ impl Selector {
     }
 
     /// A selector for tensors on a burn device whose wgpu handles the application has: those of
-    /// `init_with_setup`, or those that it registered with `WgpuOptions::setup`.
+    /// `init_with_setup`, or those that it registered with `WgpuOptions::setup`. They are tried on a small tensor, and
+    /// kept for the rest of the process; of a device that has a selector already they are not looked at.
     ///
     /// # Errors
-    /// [`Error::Handles`] where `device` is no wgpu device; [`Error::Gpu`] where it lacks what the kernels need.
+    /// [`Error::Handles`] where `device` is no wgpu device, or `gpu` is another one: a second device of the adapter is;
+    /// [`Error::Gpu`] where it lacks what the kernels need.
     pub fn with_handles(device: &Device, gpu: Gpu) -> Result<Self, Error> {
-        let inner = device.clone().inner();
-        if handles::wgpu_device(&inner).is_none() {
+        let device = device.clone().inner();
+        let Some(of) = handles::wgpu_device(&device) else {
             return Err(Error::Handles {
                 device: format!("{device:?}"),
                 reason: "it is no wgpu device".into(),
             });
-        }
-        handles::remember(&inner, &gpu);
-        Self::new(device)
+        };
+        let engine = Kind::Gpu(handles::engine_by(&device, &of, gpu)?);
+        Ok(Self { device, engine })
     }
 
     /// A selector on the adapter that `choice` names, and the burn device to make tensors and modules on.

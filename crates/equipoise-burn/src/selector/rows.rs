@@ -8,7 +8,7 @@ use burn::backend::Cube;
 use burn::backend::wgpu::{AutoCompiler, CubeBackend, CubeTensor, into_contiguous};
 use burn::cubecl::wgpu::WgpuServer;
 use burn::tensor::{DType, FloatDType, Int, Tensor};
-use equipoise_core::{Chunk, Pool};
+use equipoise_core::{Chunk, Engine, Pool};
 use equipoise_gpu::{DevicePool, GpuEngine, Storage};
 
 use super::host_pool::{HostPool, Numbers};
@@ -53,19 +53,16 @@ impl TensorPool {
         tensor: Tensor<2>,
         in_place: bool,
     ) -> Result<(), Error> {
-        let tensor = checked(selector, tensor)?;
-        let [rows, dim] = tensor.dims();
-        let storage = match tensor.dtype() {
-            DType::F16 => Storage::F16,
-            _ => Storage::F32,
-        };
+        let form = Form::of(selector, &tensor)?;
         let pool = match pool {
             Some(pool) => pool,
-            None => pool.insert(Self::new(selector, storage, dim)?),
+            None => pool.insert(Self::new(selector, form)?),
         };
-        pool.check(dim, storage)?;
+        pool.form().takes(form)?;
         match (&mut pool.0, &selector.engine) {
             (Place::Device(pool), Kind::Gpu(engine)) => {
+                let tensor = stored(engine.name(), tensor)?;
+                let rows = tensor.dims()[0];
                 let bytes =
                     tensor.dims().iter().product::<usize>() as u64 * tensor.dtype().size() as u64;
                 let place = located(engine, tensor)?;
@@ -76,7 +73,9 @@ impl TensorPool {
                 added.map_err(|error| error.into())
             }
             (Place::Host(pool), _) => {
-                pool.push(numbers(tensor)?);
+                let device = format!("{:?}", selector.device);
+                let tensor = stored(&device, tensor)?;
+                pool.push(caught(&device, || numbers(tensor))?);
                 Ok(())
             }
             // A pool is made for its selector's engine.
@@ -84,42 +83,21 @@ impl TensorPool {
         }
     }
 
-    fn new(selector: &Selector, storage: Storage, dim: usize) -> Result<Self, Error> {
+    fn new(selector: &Selector, Form { storage, dim }: Form) -> Result<Self, Error> {
         Ok(Self(match &selector.engine {
             Kind::Gpu(engine) => Place::Device(DevicePool::new(engine, storage, dim)?),
-            Kind::Cpu(_) if dim == 0 => {
-                return Err(Error::Shape {
-                    what: "numbers of an embedding",
-                    expected: "at least one".into(),
-                    found: "none".into(),
-                });
-            }
-            Kind::Cpu(_) => Place::Host(HostPool::new(dim)),
+            Kind::Cpu(_) => Place::Host(HostPool::new(storage, dim)),
         }))
     }
 
-    /// Whether rows of `dim` numbers stored as `storage` belong here.
-    fn check(&self, dim: usize, storage: Storage) -> Result<(), Error> {
-        let differs = |what, expected: String, found: String| Error::Shape {
-            what,
-            expected,
-            found,
+    /// What its rows are like.
+    fn form(&self) -> Form {
+        let storage = match &self.0 {
+            Place::Device(pool) => pool.stored_as(),
+            Place::Host(pool) => pool.stored_as(),
         };
-        if dim != self.dim() {
-            let (expected, found) = (self.dim().to_string(), dim.to_string());
-            return Err(differs("columns of the embeddings", expected, found));
-        }
-        let expected = match &self.0 {
-            Place::Device(pool) => Some(pool.stored_as()),
-            Place::Host(pool) => pool.first().map(Numbers::storage),
-        };
-        match expected {
-            Some(expected) if expected != storage => {
-                let (expected, found) = (format!("{expected:?}"), format!("{storage:?}"));
-                Err(differs("type of the embeddings", expected, found))
-            }
-            _ => Ok(()),
-        }
+        let dim = self.dim();
+        Form { storage, dim }
     }
 
     /// The pool behind it.
@@ -157,27 +135,76 @@ impl Pool for TensorPool {
     }
 }
 
-/// The tensor without autodiff, in f32 or f16, if it is on the selector's device.
-fn checked(selector: &Selector, tensor: Tensor<2>) -> Result<Tensor<2>, Error> {
-    let tensor = tensor.without_autodiff();
-    let found = tensor.device();
-    if found != selector.device {
-        return Err(Error::OtherDevice {
-            what: "embeddings",
-            expected: format!("{:?}", selector.device),
-            found: format!("{found:?}"),
-        });
+/// What rows of a pool are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) storage: Storage,
+    pub(super) dim: usize,
+}
+
+impl Form {
+    /// That of a tensor's rows in a pool of `selector`, if they can be in one. The device is not asked.
+    pub(super) fn of(selector: &Selector, tensor: &Tensor<2>) -> Result<Self, Error> {
+        let found = tensor.device().inner();
+        if found != selector.device {
+            return Err(Error::OtherDevice {
+                what: "embeddings",
+                expected: format!("{:?}", selector.device),
+                found: format!("{found:?}"),
+            });
+        }
+        let storage = match tensor.dtype() {
+            DType::F16 => Storage::F16,
+            DType::F32 | DType::BF16 | DType::F64 | DType::Flex32 => Storage::F32,
+            other => {
+                let (expected, found) = ("f32, f16, bf16 or f64".into(), format!("{other:?}"));
+                return Err(misshapen("type of the embeddings", expected, found));
+            }
+        };
+        match tensor.dims()[1] {
+            0 => Err(misshapen(
+                "numbers of an embedding",
+                "at least one".into(),
+                "none".into(),
+            )),
+            dim => Ok(Self { storage, dim }),
+        }
     }
-    match tensor.dtype() {
-        DType::F32 | DType::F16 => Ok(tensor),
-        // bf16 is widened exactly, f64 rounded.
-        DType::BF16 | DType::F64 | DType::Flex32 => Ok(tensor.cast(FloatDType::F32)),
-        other => Err(Error::Shape {
-            what: "type of the embeddings",
-            expected: "f32, f16, bf16 or f64".into(),
-            found: format!("{other:?}"),
-        }),
+
+    /// Whether rows like `found` fit among rows like these.
+    pub(super) fn takes(self, found: Self) -> Result<(), Error> {
+        if found.dim != self.dim {
+            let (expected, found) = (self.dim.to_string(), found.dim.to_string());
+            return Err(misshapen("columns of the embeddings", expected, found));
+        }
+        if found.storage != self.storage {
+            let (expected, found) = (
+                format!("{:?}", self.storage),
+                format!("{:?}", found.storage),
+            );
+            return Err(misshapen("type of the embeddings", expected, found));
+        }
+        Ok(())
     }
+}
+
+fn misshapen(what: &'static str, expected: String, found: String) -> Error {
+    Error::Shape {
+        what,
+        expected,
+        found,
+    }
+}
+
+/// The tensor as it is stored, in f32 or f16: bf16 is widened exactly, f64 rounded.
+fn stored(device: &str, tensor: Tensor<2>) -> Result<Tensor<2>, Error> {
+    caught(device, || {
+        let tensor = tensor.without_autodiff();
+        Ok(match tensor.dtype() {
+            DType::F32 | DType::F16 => tensor,
+            _ => tensor.cast(FloatDType::F32),
+        })
+    })
 }
 
 /// Where a tensor is in device memory.
@@ -194,7 +221,7 @@ pub(super) fn located<const D: usize>(
     engine: &GpuEngine,
     tensor: Tensor<D>,
 ) -> Result<Located, Error> {
-    caught(engine, || {
+    caught(engine.name(), || {
         let primitive = tensor.try_into_primitive::<Cube>();
         let primitive = primitive.map_err(|error| format!("{error:?}"))?;
         // With burn's `fusion` this is the fusion client's own method, which does what was put off; without, it is
@@ -209,7 +236,7 @@ pub(super) fn located_int<const D: usize>(
     engine: &GpuEngine,
     tensor: Tensor<D, Int>,
 ) -> Result<Located, Error> {
-    caught(engine, || {
+    caught(engine.name(), || {
         let primitive = tensor.try_into_primitive::<Cube>();
         let primitive = primitive.map_err(|error| format!("{error:?}"))?;
         let client = primitive.client.clone();
@@ -232,16 +259,15 @@ fn resource(tensor: CubeTensor) -> Result<Located, String> {
     })
 }
 
-/// What burn finds, its panics where the device is lost caught.
-fn caught(
-    engine: &GpuEngine,
-    find: impl FnOnce() -> Result<Located, String>,
-) -> Result<Located, Error> {
-    use equipoise_core::Engine;
-    let found = std::panic::catch_unwind(AssertUnwindSafe(find));
-    let found = found.unwrap_or_else(|_| Err("burn failed: the device may be lost".into()));
-    found.map_err(|reason| Error::Device {
-        device: engine.name().into(),
+/// What burn does on `device`, its panics where the device is lost caught.
+pub(super) fn caught<T>(
+    device: &str,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<T, Error> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    let done = done.unwrap_or_else(|_| Err("burn failed: the device may be lost".into()));
+    done.map_err(|reason| Error::Device {
+        device: device.into(),
         reason,
     })
 }
@@ -263,17 +289,12 @@ impl Resolve for burn::cubecl::client::Client {
 }
 
 /// A tensor's numbers in host memory.
-fn numbers(tensor: Tensor<2>) -> Result<Numbers, Error> {
-    let device = format!("{:?}", tensor.device());
-    let failed = |reason: String| Error::Device {
-        device: device.clone(),
-        reason,
-    };
+fn numbers(tensor: Tensor<2>) -> Result<Numbers, String> {
     let data = tensor.try_into_data();
-    let data = data.map_err(|error| failed(format!("{error:?}")))?;
+    let data = data.map_err(|error| format!("{error:?}"))?;
     let found = match data.dtype() {
         DType::F16 => data.try_into_vec().map(Numbers::F16),
         _ => data.try_into_vec().map(Numbers::F32),
     };
-    found.map_err(|error| failed(format!("{error:?}")))
+    found.map_err(|error| format!("{error:?}"))
 }

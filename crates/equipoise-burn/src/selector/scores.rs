@@ -1,11 +1,11 @@
 //! Scores of rows as tensors, to go on computing with.
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use equipoise_core::cpu::row_scores;
 use equipoise_core::{Error as CoreError, Head, Pool};
 use equipoise_gpu::{GpuEngine, ScoreTargets, Target};
 
-use super::rows::{Located, Place, located, located_int};
+use super::rows::{Located, Place, caught, located, located_int};
 use super::{Kind, Selector, TensorPool, ToHead};
 use crate::Error;
 
@@ -57,12 +57,12 @@ impl Selector {
         match (&pool.0, &self.engine) {
             (Place::Device(pool), Kind::Gpu(engine)) => {
                 let scores = Scores {
-                    predicted: self.empty_classes(rows),
-                    runner_up: self.empty_classes(rows),
-                    distance: self.empty([rows]),
-                    margin: self.empty([rows]),
-                    confidence: self.empty([rows]),
-                    entropy: self.empty([rows]),
+                    predicted: self.empty_classes(rows)?,
+                    runner_up: self.empty_classes(rows)?,
+                    distance: self.empty([rows])?,
+                    margin: self.empty([rows])?,
+                    confidence: self.empty([rows])?,
+                    entropy: self.empty([rows])?,
                 };
                 if rows > 0 {
                     let places = scores.places(engine)?;
@@ -84,12 +84,12 @@ impl Selector {
             _ => {
                 let scores = row_scores(&pool, &head)?;
                 Ok(Scores {
-                    predicted: self.classes(scores.predicted),
-                    runner_up: self.classes(scores.runner_up),
-                    distance: self.numbers(scores.distance, [rows]),
-                    margin: self.numbers(scores.margin, [rows]),
-                    confidence: self.numbers(scores.confidence, [rows]),
-                    entropy: self.numbers(scores.entropy, [rows]),
+                    predicted: self.classes(scores.predicted)?,
+                    runner_up: self.classes(scores.runner_up)?,
+                    distance: self.numbers(scores.distance, [rows])?,
+                    margin: self.numbers(scores.margin, [rows])?,
+                    confidence: self.numbers(scores.confidence, [rows])?,
+                    entropy: self.numbers(scores.entropy, [rows])?,
                 })
             }
         }
@@ -107,7 +107,7 @@ impl Selector {
         let shape = [pool.rows(), head.classes()];
         match (&pool.0, &self.engine) {
             (Place::Device(pool), Kind::Gpu(engine)) => {
-                let distances = self.empty(shape);
+                let distances = self.empty(shape)?;
                 if pool.rows() > 0 {
                     let place = located(engine, distances.clone())?;
                     let targets = ScoreTargets {
@@ -118,7 +118,7 @@ impl Selector {
                 }
                 Ok(distances)
             }
-            _ => Ok(self.numbers(row_scores(&pool, &head)?.distances, shape)),
+            _ => self.numbers(row_scores(&pool, &head)?.distances, shape),
         }
     }
 
@@ -134,21 +134,28 @@ impl Selector {
         }
     }
 
-    fn empty<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
-        Tensor::empty(shape, (&self.device, DType::F32))
+    fn empty<const D: usize>(&self, shape: [usize; D]) -> Result<Tensor<D>, Error> {
+        self.made(|device| Tensor::empty(shape, (device, DType::F32)))
     }
 
-    fn empty_classes(&self, rows: usize) -> Tensor<1, Int> {
-        Tensor::empty([rows], (&self.device, DType::I32))
+    fn empty_classes(&self, rows: usize) -> Result<Tensor<1, Int>, Error> {
+        self.made(|device| Tensor::empty([rows], (device, DType::I32)))
     }
 
-    fn numbers<const D: usize>(&self, of: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(of, shape), (&self.device, DType::F32))
+    fn numbers<const D: usize>(&self, of: Vec<f32>, shape: [usize; D]) -> Result<Tensor<D>, Error> {
+        let data = TensorData::new(of, shape);
+        self.made(|device| Tensor::from_data(data, (device, DType::F32)))
     }
 
-    fn classes(&self, of: Vec<i32>) -> Tensor<1, Int> {
+    fn classes(&self, of: Vec<i32>) -> Result<Tensor<1, Int>, Error> {
         let rows = of.len();
-        Tensor::from_data(TensorData::new(of, [rows]), (&self.device, DType::I32))
+        let data = TensorData::new(of, [rows]);
+        self.made(|device| Tensor::from_data(data, (device, DType::I32)))
+    }
+
+    /// A tensor that burn makes on the device.
+    fn made<T>(&self, make: impl FnOnce(&Device) -> T) -> Result<T, Error> {
+        caught(self.engine().name(), || Ok(make(&self.device)))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Tensors that are dropped, and devices that are lost, while a selection still needs them.
 
-use std::process::Command;
-
-use burn::tensor::{Tensor, TensorData};
+use burn::nn::LinearConfig;
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use equipoise_burn::{Error, ModelDevice, Selector};
 use equipoise_core::Values;
 use equipoise_core::strategies::{Base, Coreset};
 use equipoise_gpu::DeviceChoice;
 
-use super::{BUDGET, DIM, ROWS, expected, gpu, head, labelled, numbers};
+use super::{BUDGET, CLASSES, DIM, ROWS, alone, done, expected, gpu, head, labelled, numbers};
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
@@ -37,31 +36,12 @@ fn the_memory_of_a_dropped_tensor_is_kept_as_long_as_a_pool_reads_it() {
     drop(others);
 }
 
-/// Tells the test below that it runs in a process of its own.
-const ALONE: &str = "EQUIPOISE_TEST_LOSES_ITS_DEVICE";
-
-/// burn has one device a process, which other tests need.
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_device_lost_in_the_middle_is_an_error() {
-    if std::env::var_os(ALONE).is_some() {
-        return lose_the_device();
-    }
-    let this = std::env::current_exe().expect("this program");
-    let output = Command::new(this)
-        .args([
-            "--exact",
-            "lifetimes::a_device_lost_in_the_middle_is_an_error",
-            "--nocapture",
-        ])
-        .env(ALONE, "1")
-        .output()
-        .expect("it starts");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("every call said so"),
-        "{:?}: {said}",
-        output.status
+    alone(
+        "lifetimes::a_device_lost_in_the_middle_is_an_error",
+        lose_the_device,
     );
 }
 
@@ -69,6 +49,7 @@ fn lose_the_device() {
     let model =
         ModelDevice::gpu(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
     let (device, head) = (model.burn(), head());
+    let layer = LinearConfig::new(DIM, CLASSES).init(device);
     let selector = Selector::new(device).expect("a selector");
     let data = TensorData::new(numbers(ROWS * DIM, 3), [ROWS, DIM]);
     let rows = Tensor::<2>::from_data(data, device) * 2.0;
@@ -85,6 +66,7 @@ fn lose_the_device() {
         .scan_without_head()
         .expect("a scan");
     kept.push(rows.clone()).expect("a batch");
+    let half = rows.clone().cast(FloatDType::BF16);
     model.shared().expect("handles").device.destroy();
     let name = |error: Error| {
         assert!(
@@ -101,9 +83,11 @@ fn lose_the_device() {
         name(kept.finish().unwrap_err()),
         name(ask().select(rows.clone(), &head).unwrap_err()),
         name(ask().select_from(&pool, Some(&head)).unwrap_err()),
+        name(ask().select(rows.clone(), &layer).unwrap_err()),
+        name(ask().select(half, &head).unwrap_err()),
         name(selector.scores(rows, &head).unwrap_err()),
     ];
     println!("every call said so: {said:#?}");
     // Nothing of burn's is dropped: it would wait for the device.
-    std::process::exit(0);
+    done()
 }

@@ -39,7 +39,7 @@ fn scores_on(selector: &Selector, device: &Device) {
     let (values, head) = (numbers(ROWS * DIM, 3), head());
     let pool = MemoryPool::new(Values::F32(&values), DIM).expect("a pool");
     let expected = row_scores(&pool, &head).expect("scores");
-    for (form, tensor) in forms(&values, device) {
+    for (form, tensor) in forms(&values, DIM, device) {
         let scores = selector.scores(tensor.clone(), &head).expect(form);
         assert_eq!(&scores.distance.device(), selector.device());
         agrees(scores, &expected, form);

@@ -81,14 +81,21 @@ impl<'a> KernelBench<'a> {
     /// [`equipoise_core::Question::ClassCandidates`], C of them: on them depends how much that kernel writes.
     ///
     /// # Errors
-    /// [`GpuError::TooLarge`] where the head does not fit the device, [`GpuError::OutOfMemory`] and
-    /// [`GpuError::Failed`] where the device fails.
+    /// [`GpuError::Shape`] where there is not one threshold a class, [`GpuError::TooLarge`] where the head does not fit
+    /// the device, [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
     pub fn new(
         engine: &'a GpuEngine,
         head: &'a Head,
         values: Values<'a>,
         thresholds: &'a [f32],
     ) -> Result<Self, GpuError> {
+        if thresholds.len() != head.classes() {
+            return Err(GpuError::Shape {
+                what: "thresholds, one a class",
+                expected: head.classes(),
+                found: thresholds.len(),
+            });
+        }
         let dim = head.dim();
         let shape = ScanShape {
             rows: values.len() / dim,

@@ -1,7 +1,9 @@
 //! Kernel `row_keys` with functions of somebody's own.
 
-use equipoise_core::engine::{Question, UNAVAILABLE};
-use equipoise_core::{CpuEngine, CustomScore, Engine, Error, Rounding};
+use equipoise_core::engine::{Question, UNAVAILABLE, UNDECIDABLE};
+use equipoise_core::{
+    CpuEngine, CustomScore, Engine, Error, Operations, Request, Rounding, RowOrder,
+};
 
 use crate::common::{Case, ask, engine};
 
@@ -105,9 +107,51 @@ fn functions_that_are_wrong_are_errors() {
         fn row_key(row: u32) -> f32 { return more[row]; }",
     );
     assert!(unbound.contains("energy"), "{unbound}");
-    // What is read out of bounds is some number, and the engine goes on.
-    let beyond = Energy("fn row_key(row: u32) -> f32 { return logit(row + 1000000u, 77u); }");
-    let keys = ask(&gpu, &case, Question::RowKeys { score: &beyond }).keys;
-    assert_eq!(keys.len(), 20);
-    assert!(keys.iter().all(|key| key.tolerance >= 0.0));
+}
+
+/// Logits of the next class or row where there is none of one's own: a key that would seem fine.
+const STRAYING: [&str; 3] = [
+    "fn row_key(row: u32) -> f32 { return logit(row, classes()); }",
+    "fn row_key(row: u32) -> f32 { return logit(row + 1u, 0u); }",
+    "fn row_key(row: u32) -> f32 { return logit(row + 1000000u, 77u); }",
+];
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn keys_of_logits_that_are_not_the_rows_are_not_used() {
+    let (gpu, case) = (engine(), Case::random(90, 3, 4, 1));
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 1)
+    };
+    let best = |engine: &dyn Engine, score: &Energy| {
+        let mut operations = Operations::new(engine, &request, "test").unwrap();
+        let order = RowOrder::Custom(score);
+        let best = operations.best_rows(order, &case.available, 20).unwrap();
+        best.iter().map(|listed| listed.row).collect::<Vec<_>>()
+    };
+    let expected = best(&CpuEngine::new(), &Energy(ENERGY));
+    for wgsl in STRAYING {
+        let score = Energy(wgsl);
+        let keys = ask(&gpu, &case, Question::RowKeys { score: &score }).keys;
+        assert_eq!(keys.len(), 90);
+        assert!(
+            keys.iter().all(|key| key.tolerance >= UNDECIDABLE),
+            "{wgsl}"
+        );
+        assert_eq!(best(&gpu, &score), expected, "{wgsl}");
+    }
+    // For one row alone.
+    let some = ENERGY.replacen(
+        "var top = logit(row, 0u);",
+        "var top = logit(row, select(0u, 3u, row == 5u));",
+        1,
+    );
+    let score = Energy(some.leak());
+    let keys = ask(&gpu, &case, Question::RowKeys { score: &score }).keys;
+    for (row, key) in keys.iter().enumerate() {
+        assert_eq!(key.tolerance >= UNDECIDABLE, row == 5, "{row}: {key:?}");
+    }
+    assert_eq!(best(&gpu, &score), expected);
 }

@@ -5,9 +5,10 @@ use crate::common::{
     statistics,
 };
 use equipoise_core::engine::{ACCEPT_ALL, Answer, Candidates, Question, Task};
-use equipoise_core::{Candidate, Engine, Error, RowStatistics};
+use equipoise_core::{Candidate, Engine, Error, RowStatistics, Values};
 use equipoise_gpu::{
-    AdapterSummary, DeviceChoice, Gpu, GpuEngine, GpuError, ResidentPool, adapters, real_gpu, wgpu,
+    AdapterSummary, DeviceChoice, Gpu, GpuEngine, GpuError, KernelBench, ResidentPool, adapters,
+    real_gpu, wgpu,
 };
 
 /// Everything an engine says of the case; a list may hold as little as one row.
@@ -230,4 +231,18 @@ fn adapters_are_listed_real_ones_first() {
 fn engines_may_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<GpuEngine>();
+    shared::<ResidentPool<'_>>();
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_bench_has_a_threshold_for_each_class() {
+    let (engine, case) = (engine(), Case::random(8, 5, 4, 1));
+    for found in [0, 4, 6] {
+        let thresholds = vec![0.5; found];
+        let made = KernelBench::new(&engine, &case.head, Values::F32(&case.values), &thresholds);
+        let refused = made.map(|_| ()).unwrap_err().to_string();
+        let expected = format!("one a class: 5 expected, {found} found");
+        assert!(refused.contains(&expected), "{refused}");
+    }
 }

@@ -7,7 +7,7 @@ use equipoise_core::{
 };
 use equipoise_gpu::wgpu::util::DeviceExt;
 use equipoise_gpu::wgpu::{self, BufferUsages};
-use equipoise_gpu::{DevicePool, GpuEngine, GpuError, Storage};
+use equipoise_gpu::{DevicePool, GpuEngine, GpuError, ScoreTargets, Storage, Target};
 
 use crate::common::{self, Case, gpu};
 
@@ -181,12 +181,69 @@ fn what_cannot_be_read_is_refused_by_name() {
     assert!(reason(pool.bind(&good, 4, 4, ())).contains("byte 68 of a buffer of 64"));
     assert!(reason(pool.bind(&good, u64::MAX - 3, 4, ())).contains("a buffer of 64"));
     assert!(DevicePool::new(&engine, Storage::F32, 0).is_err());
+    // More bytes than 64 bits count.
+    for many in [usize::MAX, 1 << 60, 1 << 62] {
+        assert!(reason(pool.bind(&good, 0, many, ())).contains("of a buffer of 64"));
+        assert!(reason(pool.append(&good, 8, many)).contains("of a buffer of 64"));
+        let wide = DevicePool::new(&engine, Storage::F16, many).unwrap_err();
+        assert!(matches!(wide, GpuError::TooLarge { .. }), "{wide}");
+    }
     assert_eq!(pool.rows(), 0);
     // A pool without rows has nothing to pick.
     let case = Case::random(1, 2, 4, 1);
     let mut request = Request::new(&pool, &case.available, 1);
     request.head = Some(&case.head);
     assert!(Base.select(&engine, &request).is_err());
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn buffers_of_another_device_are_refused() {
+    let gpu = gpu();
+    let device = gpu.device.clone();
+    let second = gpu.adapter.request_device(&Default::default());
+    let (second, _queue) = pollster::block_on(second).expect("a second device");
+    let engine = GpuEngine::new(gpu).unwrap();
+    let elsewhere = common::gpu().device;
+    let usage = USAGE | BufferUsages::COPY_DST;
+    // Of the other instance there are more buffers than of the engine's, so that the last one's number means nothing there.
+    let many: Vec<wgpu::Buffer> = (0..3000)
+        .map(|_| buffer(&elsewhere, 0, &[0; 1024], usage))
+        .collect();
+    let of_second = buffer(&second, 0, &[0; 1024], usage);
+    let case = Case::random(3, 2, 4, 1);
+    let mut pool = DevicePool::new(&engine, Storage::F32, 4).unwrap();
+    for foreign in [&of_second, &many[2999]] {
+        for refused in [
+            pool.bind(foreign, 0, 3, ()),
+            pool.bind(foreign, 4, 3, ()),
+            pool.append(foreign, 0, 3),
+        ] {
+            let Err(GpuError::Rows { reason }) = refused else {
+                panic!("{refused:?}");
+            };
+            assert!(reason.contains("hint: buffers have to be of"), "{reason}");
+        }
+    }
+    assert_eq!(pool.rows(), 0);
+    // Nor do scores go there, and the engine goes on.
+    let good = buffer(&device, 0, &bytes(&case, 0..3), USAGE);
+    pool.bind(&good, 0, 3, ()).unwrap();
+    let own = buffer(&device, 0, &[0; 1024], usage);
+    for (to, fits) in [(&of_second, false), (&many[2999], false), (&own, true)] {
+        let targets = ScoreTargets {
+            margin: Some(Target {
+                buffer: to,
+                offset: 0,
+            }),
+            ..ScoreTargets::default()
+        };
+        let written = engine.write_scores(&case.head, &pool, &targets);
+        match written {
+            Ok(()) => assert!(fits),
+            Err(failed) => assert!(!fits && failed.to_string().contains("hint:"), "{failed}"),
+        }
+    }
 }
 
 #[test]
