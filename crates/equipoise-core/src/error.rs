@@ -125,6 +125,23 @@ pub enum Error {
         /// What it says.
         found: f64,
     },
+    /// A score of somebody's own gives a row another key than its bounds allow: picks by it would be wrong.
+    #[error(
+        "score {score}: the key of row {row} is {key}, its bounds say {lower} to {upper} (hint: compare what its WGSL \
+         computes with its key, and both with its steepness and rounding)"
+    )]
+    ScoreBounds {
+        /// The score's name.
+        score: String,
+        /// Row of the pool.
+        row: usize,
+        /// The key of the exact logits.
+        key: f64,
+        /// Lower bound from the computed key.
+        lower: f64,
+        /// Upper bound from it.
+        upper: f64,
+    },
     /// The pool could not be read.
     #[error("cannot read the pool at row {row}: {message}")]
     Read {

@@ -136,6 +136,9 @@ impl<'a> Exact<'a> {
     }
 
     /// The picks that `entries` would be by a score of somebody's own, each with its entry settled.
+    ///
+    /// # Errors
+    /// [`Error::ScoreBounds`] where a key is not within its bounds.
     pub(crate) fn key_picks(
         &mut self,
         score: &dyn CustomScore,
@@ -147,6 +150,7 @@ impl<'a> Exact<'a> {
         let mut picks = Vec::with_capacity(entries.len());
         for entries in entries.chunks(FETCHED) {
             let rows = self.embeddings(entries.iter().map(|entry| entry.row))?;
+            let first = picks.len();
             let pieces = entries.par_chunks(TOGETHER).zip(rows.par_chunks(TOGETHER));
             picks.par_extend(pieces.flat_map_iter(|(entries, rows)| {
                 let exact = sums.exact_rows(rows.iter().map(|x| &x[..]));
@@ -164,6 +168,18 @@ impl<'a> Exact<'a> {
                 };
                 entries.iter().zip(&exact).map(settle).collect::<Vec<_>>()
             }));
+            for (bounds, (settled, _)) in entries.iter().zip(&picks[first..]) {
+                let key = settled.lower;
+                if !(bounds.lower..=bounds.upper).contains(&key) {
+                    return Err(Error::ScoreBounds {
+                        score: score.name().into(),
+                        row: bounds.row,
+                        key,
+                        lower: bounds.lower,
+                        upper: bounds.upper,
+                    });
+                }
+            }
         }
         Ok(picks)
     }

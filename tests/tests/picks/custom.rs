@@ -236,3 +236,54 @@ fn classes_are_ranked_as_base_ranks_them() {
     let none = operations.best_of_groups(RowOrder::Custom(&Gap), &case.available, &[], |_| 0);
     assert!(none.unwrap().is_empty());
 }
+
+/// The gap of the largest logits, with WGSL that computes something else.
+struct Wrong;
+
+impl CustomScore for Wrong {
+    fn name(&self) -> &str {
+        "wrong"
+    }
+
+    fn key(&self, logits: &[f64]) -> f64 {
+        Gap.key(logits)
+    }
+
+    fn steepness(&self) -> f64 {
+        Gap.steepness()
+    }
+
+    fn wgsl(&self) -> &str {
+        "fn row_key(row: u32) -> f32 { return logit(row, 0u) + 1000.0; }"
+    }
+
+    fn rounding(&self) -> Rounding {
+        Gap.rounding()
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_score_whose_wgsl_is_another_is_found_out() {
+    let shape = Shape {
+        kind: Kind::DuplicateRows,
+        half: false,
+        rows: 60,
+        dim: 6,
+        classes: 5,
+        seed: 4,
+    };
+    let (case, engine) = (shape.case(), engines::gpu());
+    let pool = case.pool();
+    let request = Request {
+        head: Some(&case.head),
+        ..Request::new(&pool, &case.available, 10)
+    };
+    let mut operations = Operations::new(&*engine, &request, "test").unwrap();
+    let best = operations.best_rows(RowOrder::Custom(&Wrong), &case.available, 10);
+    let error = best.unwrap_err().to_string();
+    assert!(
+        error.contains("score wrong: the key of row") && error.contains("hint"),
+        "{error}"
+    );
+}

@@ -263,10 +263,11 @@ impl CpuScorer<'_> {
             }
         };
         let rows = x.len() / dim;
-        self.tolerances(first, &x, shared, tolerances, norms);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
         self.columns.multiply(&x, slice, logits);
+        // After the product, which brings the rows into the cache while it computes.
+        self.tolerances(first, &x, shared, tolerances, norms);
         self.tops(tolerances, logits, tops);
         if let Output::NearestGradient(out) = out {
             if let Some(centres) = &self.centres {
