@@ -21,7 +21,7 @@ Examples:
   equipoise bench --list --device gpu
   equipoise bench --device gpu --only logits --only row_norms
   equipoise bench --device gpu --sweep dim --sweep constants --shape 16384,512,100
-  equipoise bench --dump shaders                         # final WGSL, SPIR-V, MSL and HLSL
+  equipoise bench --dump shaders                         # WGSL, SPIR-V, MSL and HLSL
   equipoise bench --device gpu --kernel row_norms-mine.wgsl --watch
   equipoise bench --device gpu --roofline card.svg
   equipoise bench --make-pool big.safetensors --shape 1280000,2048,1000,f16
@@ -88,7 +88,7 @@ pub(crate) struct BenchArgs {
     /// Measure the same by burn's own tensor operations: auto (not on software adapters), always, never
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     peers: Peers,
-    /// Draw each device's roofline to this SVG, and in characters below the table
+    /// Draw the device's roofline to this SVG (that of a second device to FILE-2.svg), and in characters below the table
     #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["make_pool", "dump", "list"])]
     roofline: Option<PathBuf>,
     /// Write the WGSL of every shader (those of --kernel, too) to this folder, and the SPIR-V, MSL and HLSL that naga makes
