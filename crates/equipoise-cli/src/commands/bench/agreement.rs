@@ -68,8 +68,8 @@ fn agree(what: &str, found: &[f32], exact: &[f64]) -> Result<()> {
         .fold(0.0, |most: f64, exact| most.max(exact.abs()));
     let off = |(found, exact): (&f32, &f64)| (f64::from(*found) - exact).abs();
     let pairs = || found.iter().zip(exact);
-    // A NaN is off by anything.
-    match pairs().position(|pair| !(off(pair) <= OFF * largest)) {
+    let is_wrong = |off: f64| off.is_nan() || off > OFF * largest;
+    match pairs().position(|pair| is_wrong(off(pair))) {
         None => Ok(()),
         Some(at) => Err(Failure::new(format!(
             "{what} {at} of its first rows is {}, not {}",

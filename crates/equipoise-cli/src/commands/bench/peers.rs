@@ -199,7 +199,7 @@ impl<'a> Peer<'a> {
         let head = self.setting.head;
         let found = self
             .logits(0, self.block)
-            .slice([0..self.rows.len() / head.dim()]);
+            .narrow(0, 0, self.rows.len() / head.dim());
         agreement::logits_agree(&read(found.try_into_vec_as())?, self.rows, head)?;
         median(self.setting.budget, false, || {
             let logits = self.logits(0, self.block);
@@ -213,7 +213,7 @@ impl<'a> Peer<'a> {
         let head = self.setting.head;
         let logits = self.logits(0, self.block);
         let top = || logits.clone().topk(2.min(head.classes()), 1);
-        let found = top().slice([0..self.rows.len() / head.dim()]);
+        let found = top().narrow(0, 0, self.rows.len() / head.dim());
         agreement::tops_agree(&read(found.try_into_vec_as())?, self.rows, head)?;
         median(self.setting.budget, false, || {
             let top = top();

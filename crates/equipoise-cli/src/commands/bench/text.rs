@@ -153,7 +153,7 @@ mod tests {
     fn numbers_have_three_digits() {
         let numbers = [0.123, 1.234, 12.34, 123.4, 12_345.6].map(number);
         assert_eq!(numbers, ["0.12", "1.23", "12.3", "123", "12346"]);
-        let small = [0.0, 1.234e-5, 0.00234, 0.0345].map(number);
-        assert_eq!(small, ["0", "1.2e-5", "0.0023", "0.034"]);
+        let small = [0.0, 1.234e-5, 0.00234, 0.0346].map(number);
+        assert_eq!(small, ["0", "1.2e-5", "0.0023", "0.035"]);
     }
 }
