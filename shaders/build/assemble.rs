@@ -61,6 +61,10 @@ const ROW_SUBGROUP: &[&str] = &["row_parameters", "row", "reduce_subgroup"];
 const SPREAD: &[&str] = &["row_parameters", "row", "spread", "reduce_plain"];
 const SPREAD_SUBGROUP: &[&str] = &["row_parameters", "row", "spread", "reduce_subgroup"];
 
+/// The imports of `logits` lane by lane.
+const LANES_F32: &[&str] = &["logits", "lanes", "values_f32"];
+const LANES_F16: &[&str] = &["logits", "lanes", "widen", "values_f16"];
+
 /// The imports of `logits` for matrix cores.
 const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
 const MATRIX_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix"];
@@ -71,10 +75,10 @@ const HAVE_8: &[&str] = &["Vulkan", "Metal"];
 
 /// Kernels, in the order of the table.
 const KERNELS: &[Line] = &[
-    plain("logits", "small", "f32", &["logits", "lanes", "values_f32"]),
-    plain("logits", "small", "f16", &["logits", "lanes", "values_f16"]),
-    plain("logits", "large", "f32", &["logits", "lanes", "values_f32"]),
-    plain("logits", "large", "f16", &["logits", "lanes", "values_f16"]),
+    plain("logits", "small", "f32", LANES_F32),
+    plain("logits", "small", "f16", LANES_F16),
+    plain("logits", "large", "f32", LANES_F32),
+    plain("logits", "large", "f16", LANES_F16),
     cores(plain("logits", "matrix_split", "16", MATRIX_16), HAVE_16),
     cores(plain("logits", "matrix", "16", MATRIX_16), HAVE_16),
     cores(plain("logits", "matrix", "8", MATRIX_8), HAVE_8),
@@ -85,8 +89,10 @@ const KERNELS: &[Line] = &[
         HAVE_16,
     ),
     cores(plain("peak", "matrix", "8", &["cores_8", "peak"]), HAVE_8),
-    plain("row_norms", "", "f32", &["values_f32"]),
-    plain("row_norms", "", "f16", &["values_f16"]),
+    plain("row_norms", "", "f32", &["values_f32", "singly"]),
+    plain("row_norms", "", "f16", &["widen", "values_f16", "singly"]),
+    plain("row_norms", "", "wide_f32", &["wide_f32"]),
+    plain("row_norms", "", "wide_f16", &["widen", "wide_f16"]),
     plain("row_scores", "", "", SPREAD),
     plain("row_statistics", "", "plain", SPREAD),
     subgroups(plain("row_statistics", "", "subgroup", SPREAD_SUBGROUP)),

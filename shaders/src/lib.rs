@@ -11,7 +11,7 @@ mod parameters;
 mod translate;
 
 pub use custom::{CustomError, row_keys_with};
-pub use own::OwnShader;
+pub use own::{OwnShader, own_version};
 pub use parameters::{
     GradientParameters, LogitsParameters, NormsParameters, PeakParameters, RowParameters,
 };

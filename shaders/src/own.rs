@@ -9,7 +9,7 @@ use naga::{
 
 use crate::custom::{CustomError, checked};
 use crate::translate::translate_source;
-use crate::{Backend, Shader, Translation};
+use crate::{ALL, Backend, Feature, LOGITS_MATRIX_16, LOGITS_MATRIX_SPLIT_16, Shader, Translation};
 
 /// What somebody's shader may use where the device has it.
 const ABLE: Capabilities = Capabilities::SHADER_FLOAT16
@@ -36,10 +36,39 @@ pub struct OwnShader {
     pub constants: BTreeMap<String, u32>,
     /// Whether it reads embeddings as they are stored in f16, and not in f32; none where it reads none.
     pub reads_f16: Option<bool>,
+    /// Of `logits`: in how many f16 numbers it reads each of the head's weights, which are padded then as for matrix
+    /// cores; 0 where it reads them in f32.
+    pub f16_weights: u32,
+    /// What the device must have.
+    pub features: Vec<Feature>,
 }
 
 /// Where `logits` and `row_norms` bind embeddings.
 const EMBEDDINGS: u32 = 1;
+
+/// Where `logits` binds the head's weights, and the second part of those that are split in two f16 numbers.
+const WEIGHTS: u32 = 2;
+const LOW_WEIGHTS: u32 = 5;
+
+/// `source` as a version of a kernel: [`Shader::own_version`] of the one of our shaders whose bindings it has. `logits`
+/// reads weights in f32, in f16, or in two f16 numbers (binding 5): which, its declarations say.
+///
+/// # Errors
+/// As [`Shader::own_version`], and where no kernel has that name.
+pub fn own_version(kernel: &str, source: String) -> Result<OwnShader, CustomError> {
+    let (module, _) = checked(&source, ABLE)?;
+    let f16 = number(&module, WEIGHTS) == Some(Scalar::F16);
+    let of = match (kernel, f16) {
+        ("logits", true) if number(&module, LOW_WEIGHTS).is_some() => Some(&LOGITS_MATRIX_SPLIT_16),
+        ("logits", true) => Some(&LOGITS_MATRIX_16),
+        _ => ALL.iter().find(|shader| shader.kernel == kernel).copied(),
+    };
+    let of = of.ok_or_else(|| CustomError {
+        line: None,
+        message: format!("no kernel is called `{kernel}`"),
+    })?;
+    of.own_version(source)
+}
 
 /// What a shader has bound somewhere.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,9 +135,19 @@ impl Shader {
             bindings: used(&module, &info),
             constants: constants(&module),
             reads_f16: match self.kernel {
-                "logits" | "row_norms" => embeddings(&module).map(|scalar| scalar != Scalar::F32),
+                // f16 is read as words of two where a device lacks it.
+                "logits" | "row_norms" => {
+                    number(&module, EMBEDDINGS).map(|scalar| scalar != Scalar::F32)
+                }
                 _ => None,
             },
+            f16_weights: match number(&module, WEIGHTS) {
+                Some(Scalar::F16) if self.kernel == "logits" => {
+                    1 + u32::from(number(&module, LOW_WEIGHTS).is_some())
+                }
+                _ => 0,
+            },
+            features: needed(&source),
             source,
         })
     }
@@ -134,12 +173,12 @@ impl Shader {
 }
 
 impl OwnShader {
-    /// Translates it for `backend`, as [`crate::translate`] does.
+    /// Translates it for `backend`, as [`crate::translate`] does, with all checks.
     ///
     /// # Errors
     /// What naga says, where it cannot.
     pub fn translate(&self, backend: Backend) -> Result<Translation, String> {
-        translate_source(&self.source, &self.entry, ABLE, backend)
+        translate_source((&self.source, &self.entry), ABLE, true, backend)
     }
 }
 
@@ -168,17 +207,24 @@ fn bound(module: &Module) -> Result<BTreeMap<u32, Bound>, String> {
     Ok(found)
 }
 
-/// What the embeddings that a module binds are numbers of: f16 is read as words of two where a device lacks it.
-fn embeddings(module: &Module) -> Option<Scalar> {
+/// What the array bound there holds numbers of.
+fn number(module: &Module, binding: u32) -> Option<Scalar> {
     let mut variables = module.global_variables.iter();
     let (_, values) = variables.find(|(_, variable)| {
         let at = variable.binding.as_ref();
-        at.is_some_and(|at| (at.group, at.binding) == (0, EMBEDDINGS))
+        at.is_some_and(|at| (at.group, at.binding) == (0, binding))
     })?;
     match module.types[values.ty].inner {
         TypeInner::Array { base, .. } => module.types[base].inner.scalar(),
         _ => None,
     }
+}
+
+/// Without which of the features a valid source is none.
+fn needed(source: &str) -> Vec<Feature> {
+    let all = Feature::ALL.iter().copied();
+    all.filter(|feature| checked(source, ABLE.difference(feature.capability())).is_err())
+        .collect()
 }
 
 /// The bindings that the entry point uses: those of a layout that is made of the shader.
@@ -213,6 +259,7 @@ fn constants(module: &Module) -> BTreeMap<String, u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::own_version;
     use crate::{ALL, LOGITS_SMALL_F32, ROW_NORMS_F32, ROW_STATISTICS_PLAIN};
 
     #[test]
@@ -230,7 +277,35 @@ mod tests {
                 _ => None,
             };
             assert_eq!(own.reads_f16, half, "{}", shader.name());
+            assert_eq!(own.features, shader.features, "{}", shader.name());
         }
+    }
+
+    #[test]
+    fn declarations_say_which_interface_it_is() {
+        // The shaders of `peak` have each their own.
+        for shader in ALL.iter().filter(|shader| shader.kernel != "peak") {
+            let own = own_version(shader.kernel, shader.source.into()).unwrap();
+            let parts = match (shader.kernel, shader.variant) {
+                ("logits", "matrix_split_16") => 2,
+                ("logits", "matrix_16" | "matrix_8") => 1,
+                _ => 0,
+            };
+            assert_eq!(own.f16_weights, parts, "{}", shader.name());
+            let constants = ["TILE_ROWS", "TILE_CLASSES", "DEPTH", "SIZE", "SUBGROUP"];
+            assert!(
+                parts == 0
+                    || constants
+                        .iter()
+                        .all(|name| own.constants.contains_key(*name))
+            );
+        }
+        // f16 parts of f32 weights are nothing that `logits` has.
+        let odd = LOGITS_SMALL_F32.source.to_owned()
+            + "@group(0) @binding(5) var<storage, read> low: array<u32>;";
+        let error = own_version("logits", odd).unwrap_err();
+        assert!(error.message.contains("no binding 5"), "{error}");
+        assert!(own_version("nothing", LOGITS_SMALL_F32.source.into()).is_err());
     }
 
     #[test]
@@ -252,8 +327,8 @@ mod tests {
             (own.constants["TILE_ROWS"], own.constants["LANES"]),
             (32, 64)
         );
-        let unknown = ROW_NORMS_F32.with_constants(&[("WIDTH", 1)]).unwrap_err();
-        assert!(unknown.message.contains("row_norms-f32") && unknown.message.contains("WIDTH"));
+        let unknown = ROW_NORMS_F32.with_constants(&[("SPEED", 1)]).unwrap_err();
+        assert!(unknown.message.contains("row_norms-f32") && unknown.message.contains("SPEED"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-// An upper bound on each row's Euclidean norm, or NONFINITE_NORM; one workgroup a row. Import one of
-// values_f32 and values_f16 for `load_value`.
+// An upper bound on each row's Euclidean norm, or NONFINITE_NORM; one workgroup a row. Import singly, wide_f32 or
+// wide_f16.
 //
 // Two passes, the second over cached values: dividing by the largest keeps squares within range.
 
@@ -39,11 +39,11 @@ fn main(
     if row >= parameters.rows {
         return;
     }
-    let start = row * parameters.dim;
-    // Without the sign, bits are ordered as magnitudes are; those of NaN and infinity come last.
+    let loads = parameters.dim / WIDTH;
+    let start = row * loads;
     var most = 0u;
-    for (var m = lane; m < parameters.dim; m += LANES) {
-        most = max(most, value_bits(start + m) & 0x7fffffffu);
+    for (var i = lane; i < loads; i += LANES) {
+        most = max(most, largest_bits(start + i));
     }
     largest[lane] = most;
     workgroupBarrier();
@@ -69,9 +69,8 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var m = lane; m < parameters.dim; m += LANES) {
-        let x = load_value(start + m) / unit;
-        sum += x * x;
+    for (var i = lane; i < loads; i += LANES) {
+        sum += squares(start + i, unit);
     }
     sums[lane] = sum;
     workgroupBarrier();

@@ -38,7 +38,7 @@ pub use plan::Sizes;
 pub use resident::ResidentPool;
 pub use row_variants::RowsChoice;
 pub use scores::{ScoreTargets, Target};
-pub use timer::Timer;
+pub use timer::{Timer, WorkTime};
 
 pub use equipoise_shaders as shaders;
 pub use wgpu;

@@ -29,6 +29,24 @@ struct Queries {
     period: f64,
 }
 
+/// How long work took, by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkTime {
+    /// From the submission until the host knew of its end.
+    pub host: Duration,
+    /// By the device's own clock; none where it has none, or where that stood still, ran backwards or told more than
+    /// the host waited.
+    pub device: Option<Duration>,
+}
+
+impl WorkTime {
+    /// The device's time where it is known, the host's otherwise.
+    pub fn best(&self) -> Duration {
+        self.device.unwrap_or(self.host)
+    }
+}
+
 impl Timer {
     /// A timer of a device.
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
@@ -56,12 +74,12 @@ impl Timer {
         }
     }
 
-    /// Whether the device's clock is read.
+    /// Whether the device's clock is read. What it says may still be of no use: [`Self::measure`] tells.
     pub fn on_device(&self) -> bool {
         self.queries.is_some()
     }
 
-    /// Submits what `record` records, and returns how long it took.
+    /// Submits what `record` records, and returns how long it took, by the device's clock where that is of use.
     ///
     /// # Errors
     /// [`GpuError::Failed`] and [`GpuError::OutOfMemory`] where the work or the device fails.
@@ -69,13 +87,24 @@ impl Timer {
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<(), GpuError>,
     ) -> Result<Duration, GpuError> {
+        self.measure(record).map(|time| time.best())
+    }
+
+    /// As [`Self::time`], by both clocks.
+    ///
+    /// # Errors
+    /// As [`Self::time`].
+    pub fn measure(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder) -> Result<(), GpuError>,
+    ) -> Result<WorkTime, GpuError> {
         self.context.guarded(|| self.timed(record))
     }
 
     fn timed(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<(), GpuError>,
-    ) -> Result<Duration, GpuError> {
+    ) -> Result<WorkTime, GpuError> {
         // What was submitted before is none of this work's time.
         self.context.queue.submit([]);
         self.context.wait(None)?;
@@ -85,7 +114,10 @@ impl Timer {
             let start = Instant::now();
             self.context.queue.submit([encoder.finish()]);
             self.context.wait(None)?;
-            return Ok(start.elapsed());
+            return Ok(WorkTime {
+                host: start.elapsed(),
+                device: None,
+            });
         };
         encoder.write_timestamp(&queries.set, 0);
         record(&mut encoder)?;
@@ -101,9 +133,10 @@ impl Timer {
         let device = ticks[1].wrapping_sub(ticks[0]) as f64 * queries.period * 1e-9;
         // Clocks that stand still or run backwards exist: work takes some time, and no more than
         // the host waited.
-        match device > 0.0 && device <= host.as_secs_f64() {
-            true => Ok(Duration::from_secs_f64(device)),
-            false => Ok(host),
-        }
+        let sound = device > 0.0 && device <= host.as_secs_f64();
+        Ok(WorkTime {
+            host,
+            device: sound.then(|| Duration::from_secs_f64(device)),
+        })
     }
 }

@@ -50,12 +50,29 @@ const COLOURS: [&str; 8] = [
 
 /// Units of the picture, and of its parts.
 const PLOT: f64 = 560.0;
-const LEGEND: f64 = 520.0;
+const LEAST_LEGEND: f64 = 300.0;
 const LEAST_HEIGHT: f64 = 430.0;
 const LINE: f64 = 16.0;
 const LEFT: f64 = 62.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
+
+/// Of a letter, on the average; of the place that a mark takes, and how far from its point it may be.
+const LETTER: f64 = 6.7;
+const MARK: (f64, f64) = (10.0, 12.0);
+const REACHES: [f64; 4] = [10.0, 18.0, 27.0, 37.0];
+
+/// Where a mark may be seen from its point, the best first.
+const DIRECTIONS: [(f64, f64); 8] = [
+    (1.0, 0.0),
+    (-1.0, 0.0),
+    (0.0, -1.0),
+    (0.0, 1.0),
+    (0.8, -0.8),
+    (-0.8, -0.8),
+    (0.8, 0.8),
+    (-0.8, 0.8),
+];
 
 /// Characters of the text's picture.
 const COLUMNS: usize = 64;
@@ -151,7 +168,10 @@ impl Roofline {
         let height = LEAST_HEIGHT.max(TOP + LINE * (self.points.len() + 3) as f64);
         let (right, base) = (LEFT + PLOT, LEAST_HEIGHT - BOTTOM);
         let (x, y) = self.axes((LEFT, right), (base, TOP));
-        let width = right + LEGEND;
+        let said: Vec<String> = self.points.iter().map(|point| self.said(point)).collect();
+        let longest = said.iter().map(|said| said.chars().count()).max();
+        let legend = LETTER * longest.unwrap_or_default() as f64 + 60.0;
+        let width = (right + legend.max(LEAST_LEGEND)).ceil();
         let title = escape(&self.title);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
@@ -161,17 +181,24 @@ impl Roofline {
         );
         self.draw_axes(&mut svg, &x, &y, base);
         self.draw_roofs(&mut svg, &x, &y);
-        for (index, point) in self.points.iter().enumerate() {
-            let (at, up) = (x.place(point.intensity), y.place(point.rate));
+        let points = self.points.iter();
+        let places: Vec<(f64, f64)> = points
+            .map(|point| (x.place(point.intensity), y.place(point.rate)))
+            .collect();
+        let marks = marks(&places);
+        for (index, (point, said)) in self.points.iter().zip(&said).enumerate() {
+            let ((at, up), (mark_at, mark_up)) = (places[index], marks[index]);
             let (colour, mark) = (COLOURS[point.style % COLOURS.len()], Self::mark(index));
-            let (said, line) = (escape(&self.said(point)), TOP + LINE * (index + 1) as f64);
-            let (key, text, below) = (right + 24.0, right + 38.0, up + 4.0);
+            let (said, line) = (escape(said), TOP + LINE * (index + 1) as f64);
+            let (key, text, below) = (right + 30.0, right + 42.0, mark_up + 4.0);
             push(
                 &mut svg,
                 format_args!(
-                    "<circle cx=\"{at:.1}\" cy=\"{up:.1}\" r=\"8\" fill=\"{colour}\" fill-opacity=\"0.85\"><title>{said}</title></circle>\
-                     <text x=\"{at:.1}\" y=\"{below:.1}\" text-anchor=\"middle\" fill=\"#fff\">{mark}</text>\n\
-                     <text x=\"{key}\" y=\"{line}\" fill=\"{colour}\" font-weight=\"600\">{mark}</text>\
+                    "<line x1=\"{at:.1}\" y1=\"{up:.1}\" x2=\"{mark_at:.1}\" y2=\"{mark_up:.1}\" stroke=\"{colour}\" stroke-opacity=\"0.35\"/>\
+                     <circle cx=\"{at:.1}\" cy=\"{up:.1}\" r=\"3.5\" fill=\"{colour}\"><title>{said}</title></circle>\
+                     <text x=\"{mark_at:.1}\" y=\"{below:.1}\" text-anchor=\"middle\" fill=\"{colour}\" font-weight=\"600\" \
+                     stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">{mark}</text>\n\
+                     <text x=\"{key}\" y=\"{line}\" text-anchor=\"middle\" fill=\"{colour}\" font-weight=\"600\">{mark}</text>\
                      <text x=\"{text}\" y=\"{line}\">{said}</text>\n"
                 ),
             );
@@ -249,15 +276,19 @@ impl Roofline {
                 ),
             );
         }
+        // Above the slope, along it: points are below.
         for roof in &self.bandwidth {
-            let start = first.max(lowest / roof.rate);
-            let at = (start * last.min(highest / roof.rate)).sqrt();
-            let (left, up) = (x.place(at) + 6.0, y.place(at * roof.rate) + 14.0);
+            let (start, end) = (first.max(lowest / roof.rate), last.min(highest / roof.rate));
+            let (x1, y1) = (x.place(start), y.place(start * roof.rate));
+            let (x2, y2) = (x.place(end), y.place(end * roof.rate));
+            let angle = (y2 - y1).atan2(x2 - x1).to_degrees();
+            let (at, up) = ((x1 + x2) / 2.0, (y1 + y2) / 2.0);
             let (name, rate) = (escape(&roof.name), number(roof.rate));
             push(
                 svg,
                 format_args!(
-                    "<text x=\"{left:.1}\" y=\"{up:.1}\" fill=\"#111827\">{name}, {rate} GB/s</text>\n"
+                    "<text x=\"{at:.1}\" y=\"{up:.1}\" dy=\"-6\" text-anchor=\"middle\" fill=\"#111827\" \
+                     transform=\"rotate({angle:.1} {at:.1} {up:.1})\">{name}, {rate} GB/s</text>\n"
                 ),
             );
         }
@@ -316,6 +347,34 @@ impl Roofline {
     }
 }
 
+/// Where the marks of points go: beside them, and beside each other where there is room.
+fn marks(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut marks: Vec<(f64, f64)> = Vec::new();
+    for (at, up) in points {
+        let reaches = REACHES.iter();
+        let candidates = reaches.flat_map(|reach| {
+            DIRECTIONS
+                .iter()
+                .map(move |(right, down)| (at + reach * right, up + reach * down))
+        });
+        let apart = |(x, y): (f64, f64), (width, height): (f64, f64)| {
+            move |(a, b): &(f64, f64)| (a - x).abs() >= width || (b - y).abs() >= height
+        };
+        let of_point = (MARK.0 / 2.0 + 3.0, MARK.1 / 2.0 + 3.0);
+        let mut free = candidates.clone().filter(|place| {
+            let inside = place.0 > LEFT && place.0 < LEFT + PLOT;
+            inside
+                && marks.iter().all(apart(*place, MARK))
+                && points.iter().all(apart(*place, of_point))
+        });
+        // Without room it lies on another.
+        let place = free.next().unwrap_or((at + REACHES[0], *up));
+        drop(free);
+        marks.push(place);
+    }
+    marks
+}
+
 /// The highest of some ceilings.
 fn most(roofs: &[Roof]) -> f64 {
     roofs.iter().map(|roof| roof.rate).fold(0.0, f64::max)
@@ -330,12 +389,16 @@ fn power(decade: i32) -> String {
     }
 }
 
-/// Three digits, or all before the point.
+/// Three digits, or all before the point; two of what is small.
 fn number(number: f64) -> String {
     match number {
         100.0.. => format!("{number:.0}"),
         10.0.. => format!("{number:.1}"),
-        _ => format!("{number:.2}"),
+        0.1.. => format!("{number:.2}"),
+        0.01.. => format!("{number:.3}"),
+        0.001.. => format!("{number:.4}"),
+        0.0 => "0".into(),
+        _ => format!("{number:.1e}"),
     }
 }
 
@@ -398,6 +461,34 @@ mod tests {
         }
         assert_eq!(svg.matches("<circle").count(), 3);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn marks_of_points_at_one_place_are_apart() {
+        let points = vec![(300.0, 200.0); 12];
+        let marks = marks(&points);
+        for (index, (a, b)) in marks.iter().enumerate() {
+            let others = marks[..index].iter();
+            assert!(
+                others
+                    .clone()
+                    .all(|(x, y)| (a - x).abs() >= MARK.0 || (b - y).abs() >= MARK.1),
+                "{marks:?}"
+            );
+        }
+        // The legend holds the longest name.
+        let mut roofline = roofline();
+        let narrow = roofline.svg();
+        roofline.points[0].name = "x".repeat(120);
+        let width = |svg: &str| -> f64 {
+            let text = svg.split("width=\"").nth(1).expect("a width");
+            text.split('"')
+                .next()
+                .expect("a number")
+                .parse()
+                .expect("a number")
+        };
+        assert!(width(&roofline.svg()) > width(&narrow) + 300.0);
     }
 
     #[test]

@@ -189,6 +189,57 @@ fn a_pool_that_is_larger_than_memory_is_left_out() {
 }
 
 #[test]
+fn tables_of_all_classes_are_left_out_where_memory_does_not_hold_them() {
+    // 160 GB for each table of 200,000 × 200,000.
+    let run = Bench::new()
+        .run("bench --device cpu --seconds 0 --shape 10,4,200000 --only nearest,mase --json");
+    let json = run.ok().json();
+    let omitted = json["omitted"].as_array().expect("omissions");
+    let of = |name: &str| {
+        omitted
+            .iter()
+            .find(|of| of["what"].as_str().expect("a name").starts_with(name))
+    };
+    for name in ["nearest_gradient ", "select mase burn"] {
+        let omission = of(name).unwrap_or_else(|| panic!("{name}: {json}"));
+        let reason = omission["reason"].as_str().expect("a reason");
+        assert!(reason.contains("of memory, of which"), "{reason}");
+        assert_eq!(omission["failed"], false);
+    }
+    let names = strings(&json["rows"], "name");
+    assert_eq!(names, ["nearest", "select mase"], "{json}");
+}
+
+#[test]
+fn one_card_is_compared_with_another() {
+    let bench = Bench::new();
+    bench.run(&format!("{TINY} --out old.json")).ok();
+    let json = bench.read("old.json");
+    let mut old: Value = serde_json::from_str(&json).expect("JSON");
+    // The same measurements of two cards.
+    let card = |json: &mut Value, name: &str| {
+        json["devices"][0]["backend"] = "vulkan".into();
+        json["devices"][0]["device"] = name.into();
+        for row in json["rows"].as_array_mut().expect("rows") {
+            row["device"] = name.into();
+        }
+    };
+    let mut new = old.clone();
+    card(&mut old, "a card (vulkan)");
+    card(&mut new, "another card (vulkan)");
+    bench.write("card.json", old.to_string());
+    bench.write("other-card.json", new.to_string());
+    let run = bench.run("bench --compare card.json other-card.json").ok();
+    let heading = "another card (vulkan) against a card (vulkan), another device";
+    assert!(run.stdout.contains(heading), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("0 measurements are in one run only"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
 fn a_made_pool_can_be_selected_from() {
     let bench = Bench::new();
     for dtype in ["f16", "f32"] {
@@ -261,6 +312,20 @@ fn a_gpu_is_checked_and_measured_streamed_and_resident() {
     let rows: Vec<_> = rows
         .filter(|row| row["device"] == device["device"])
         .collect();
+    let features = device["features"].as_array().expect("features");
+    let timestamps = ["TIMESTAMP_QUERY", "TIMESTAMP_QUERY_INSIDE_ENCODERS"];
+    let clock = match timestamps
+        .iter()
+        .all(|name| features.contains(&(*name).into()))
+    {
+        true => "device",
+        false => "host",
+    };
+    for row in &rows {
+        let whole = row["name"].as_str().expect("a name").starts_with("select");
+        let expected = if whole { "host" } else { clock };
+        assert_eq!(row["clock"], expected, "{row}");
+    }
     let has = |name: &str, variant: &str| {
         rows.iter()
             .any(|row| row["name"] == name && row["variant"] == variant)

@@ -146,6 +146,25 @@ fn a_kernel_of_ones_own_is_timed_beside_ours() {
         device["ceilings"]["copy_by_width"]["4"].as_f64() > Some(0.0),
         "{device}"
     );
+    // Whose weights are f16 is a version for matrix cores, which a device may lack.
+    let run = bench.run(&format!(
+        "{ON_GPU} --shape 90,12,5,f16 --kernel shaders/logits-matrix_16.wgsl --json"
+    ));
+    let json: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let own = |json: &Value| {
+        rows(json)
+            .iter()
+            .any(|(_, variant)| *variant == "logits-matrix_16.wgsl")
+    };
+    let omitted = json["omitted"].as_array().expect("omissions").iter();
+    let reasons: Vec<&str> = omitted.filter_map(|of| of["reason"].as_str()).collect();
+    let lacking = reasons.iter().any(|reason| {
+        reason.contains("matrix cores")
+            || reason.contains("matrices")
+            || reason.contains("subgroups")
+    });
+    assert!(own(&json) != lacking, "{json}");
+    assert!(reasons.contains(&"it reads f16 embeddings"), "{reasons:?}");
     // A tile of one's own.
     change(
         &bench,
@@ -243,7 +262,13 @@ impl Drop for Killed {
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_watched_kernel_is_measured_again_and_the_last_right_one_stays() {
-    let bench = with_version("row_norms-mine.wgsl", "row_norms-f32", "", "");
+    // It does not compile at the start.
+    let bench = with_version(
+        "row_norms-mine.wgsl",
+        "row_norms-f32",
+        "let row =",
+        "let row :=",
+    );
     let child = Command::new(binary())
         .args(ON_GPU.split_whitespace())
         .args(["--kernel", "row_norms-mine.wgsl", "--watch"])
@@ -261,13 +286,23 @@ fn a_watched_kernel_is_measured_again_and_the_last_right_one_stays() {
         line.expect("a line")
             .starts_with("watching row_norms-mine.wgsl")
     }));
-    let mut after = |from: &str, to: &str| {
-        change(&bench, "row_norms-mine.wgsl", "row_norms-f32", from, to);
+    let mut answer = || {
         let mut lines = said.by_ref().map(|line| line.expect("a line"));
         lines
             .find(|line| line.starts_with("row_norms-mine.wgsl"))
             .expect("an answer")
     };
+    let first = answer();
+    assert!(
+        first.contains("line ") && !first.contains("stays"),
+        "{first}"
+    );
+    let mut after = |from: &str, to: &str| {
+        change(&bench, "row_norms-mine.wgsl", "row_norms-f32", from, to);
+        answer()
+    };
+    let right = after("", "");
+    assert!(right.contains("right, "), "{right}");
     let broken = after("let row =", "let row :=");
     assert!(
         broken.contains("line ") && broken.contains("the last right one stays"),
@@ -290,7 +325,13 @@ fn constants_and_types_are_swept_on_a_gpu() {
             "{ON_GPU} --sweep constants,types --only row_norms,/logits/small"
         ))
         .ok();
-    for words in ["LANES=128", "SIDE=8 DEPTH=32", "f16", "best constants"] {
+    for words in [
+        "LANES=128",
+        "SIDE=8 DEPTH=32",
+        "wide_f32 WORDS=4",
+        "f16",
+        "best constants",
+    ] {
         assert!(run.stdout.contains(words), "{}", run.stdout);
     }
     assert!(!run.stdout.contains("select base"), "{}", run.stdout);
@@ -306,6 +347,7 @@ fn sizes_are_swept_around_powers_of_two() {
         " 31 ",
         " 32",
         "200x33x5",
+        "200x…x5",
         "cliffs",
     ] {
         assert!(run.stdout.contains(words), "{words}: {}", run.stdout);

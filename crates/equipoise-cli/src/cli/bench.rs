@@ -21,7 +21,7 @@ Examples:
   equipoise bench --list --device gpu
   equipoise bench --device gpu --only logits --only row_norms
   equipoise bench --device gpu --sweep dim --sweep constants --shape 16384,512,100
-  equipoise bench --dump shaders                         # final WGSL, SPIR-V, MSL and HLSL
+  equipoise bench --dump shaders                         # WGSL, SPIR-V, MSL and HLSL
   equipoise bench --device gpu --kernel row_norms-mine.wgsl --watch
   equipoise bench --device gpu --roofline card.svg
   equipoise bench --make-pool big.safetensors --shape 1280000,2048,1000,f16
@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Say how many times as long each measurement took as in this JSON of an earlier run, and whether that is more than
-    /// chance; or compare two such files and measure nothing
+    /// chance; or compare two such files and measure nothing. Two runs with one GPU each are compared whatever its name
     #[arg(long, value_name = "OLD.json", num_args = 1..=2)]
     compare: Vec<PathBuf>,
     /// Rows, numbers per embedding, classes, and how many rows to pick, instead of the usual
@@ -72,27 +72,27 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<String>,
     /// Check and time a version of a kernel from a file, beside ours. KERNEL=FILE, or a file whose name begins with the
-    /// kernel's. It has the kernel's bindings, and any workgroup size. Repeatable
+    /// kernel's (--dump writes ours, to start from). It has the kernel's bindings, and any workgroup size. Repeatable
     #[arg(long, value_name = "FILE.wgsl", conflicts_with = "make_pool")]
     kernel: Vec<OwnKernel>,
-    /// Check and time those files again whenever they change, until ctrl-C
+    /// Check and time those files again whenever they change, until ctrl-C. They need not compile yet
     #[arg(long, requires = "kernel", conflicts_with = "dump")]
     watch: bool,
     /// Give up a kernel of --kernel that takes longer than this, in seconds: its loops may not end
     #[arg(long, value_name = "S", default_value = "300", value_parser = seconds)]
     patience: Duration,
-    /// Vary one thing of --shape: rows, dim or classes around powers of two; types; constants (tile and workgroup sizes
-    /// of our shaders). Kernels alone. Repeatable; commas separate
+    /// Vary one thing of --shape: rows, dim or classes around powers of two; types (f32 and f16); constants of our
+    /// shaders (tiles, workgroup sizes, lengths of sums, widths of loads). Kernels alone. Repeatable; commas separate
     #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with_all = ["full", "make_pool"])]
     sweep: Vec<Axis>,
-    /// The same by burn's own tensor operations: auto (but on software adapters), always, never
+    /// Measure the same by burn's own tensor operations: auto (not on software adapters), always, never
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     peers: Peers,
-    /// Draw each device's roofline to this SVG, and in characters below the table
+    /// Draw the device's roofline to this SVG (that of a second device to FILE-2.svg), and in characters below the table
     #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["make_pool", "dump", "list"])]
     roofline: Option<PathBuf>,
-    /// Write every shader to this folder, as the device gets it and as SPIR-V, MSL and HLSL (those of --kernel, too), and
-    /// measure nothing
+    /// Write the WGSL of every shader (those of --kernel, too) to this folder, and the SPIR-V, MSL and HLSL that naga makes
+    /// of it with the checks that it runs with, and measure nothing
     #[arg(long, value_name = "DIR", conflicts_with_all = ["make_pool", "sweep", "only", "full", "check", "shape"])]
     dump: Option<PathBuf>,
     /// Overwrite the output

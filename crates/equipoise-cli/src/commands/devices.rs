@@ -106,7 +106,7 @@ fn features(adapter: &AdapterSummary) -> Vec<&'static str> {
 }
 
 /// A number of bytes in the largest binary unit that leaves at least 1.
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

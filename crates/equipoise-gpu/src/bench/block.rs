@@ -18,7 +18,7 @@ use crate::kernels::row_statistics::Rows;
 use crate::kernels::{Storage, Values};
 use crate::plan::Plan;
 use crate::row_variants::RowKernels;
-use crate::{GpuEngine, GpuError, Timer};
+use crate::{GpuEngine, GpuError, Timer, WorkTime};
 
 /// Least measurements of which the least is taken.
 const LEAST: usize = 3;
@@ -141,7 +141,8 @@ impl<'a> TimedBlock<'a> {
         };
         let runs = self.runs(record)?;
         (0..LEAST).try_fold(f64::INFINITY, |least, _| {
-            Ok(least.min(self.run(runs, record)?))
+            let time = self.run(runs, record)?.best().as_secs_f64();
+            Ok(least.min(time / f64::from(runs)))
         })
     }
 
@@ -191,15 +192,7 @@ impl<'a> TimedBlock<'a> {
             }
             Compiled::Nearest(kernel) => kernel.record(context, encoder, rows, &self.nearest),
             Compiled::Gradients(kernel) => {
-                let tolerance = GradientTolerance {
-                    embeddings: self.tolerance,
-                    gradients: self.tolerance,
-                    largest_embedding: LARGEST,
-                    largest_gradient: LARGEST,
-                    largest_bias: LARGEST,
-                    base: 1e-5,
-                    unit: 1e-6,
-                };
+                let tolerance = self.gradient_tolerance();
                 let out = (&self.gradients, &self.nearest_gradient);
                 kernel.record(context, encoder, rows, &tolerance, out);
             }
@@ -218,25 +211,38 @@ impl<'a> TimedBlock<'a> {
         }
     }
 
-    /// Seconds of one of `runs` runs.
+    /// How long `runs` runs take together.
     pub(super) fn run(
         &self,
         runs: u32,
         record: impl Fn(&mut CommandEncoder),
-    ) -> Result<f64, GpuError> {
-        let time = self.timer.time(|encoder| {
+    ) -> Result<WorkTime, GpuError> {
+        self.timer.measure(|encoder| {
             (0..runs).for_each(|_| record(encoder));
             Ok(())
-        });
-        time.map(|time| time.as_secs_f64() / f64::from(runs))
+        })
     }
 
     /// How many runs last long enough to be measured.
     pub(super) fn runs(&self, record: impl Fn(&mut CommandEncoder)) -> Result<u32, GpuError> {
         // The first wakes the device up.
         self.run(1, &record)?;
-        let runs = (super::LASTING.as_secs_f64() / self.run(1, &record)?).ceil();
+        let one = self.run(1, &record)?.best().as_secs_f64();
+        let runs = (super::LASTING.as_secs_f64() / one).ceil();
         Ok(runs.clamp(1.0, super::MOST_RUNS.into()) as u32)
+    }
+
+    /// The bounds that kernel `gradients` is given.
+    pub(super) fn gradient_tolerance(&self) -> GradientTolerance {
+        GradientTolerance {
+            embeddings: self.tolerance,
+            gradients: self.tolerance,
+            largest_embedding: LARGEST,
+            largest_gradient: LARGEST,
+            largest_bias: LARGEST,
+            base: 1e-5,
+            unit: 1e-6,
+        }
     }
 
     /// What `logits` gets, of the first `rows` rows.

@@ -27,11 +27,11 @@ use wgpu::CommandEncoder;
 use crate::block::bytes_of_values;
 use crate::head::HeadBuffers;
 use crate::kernels::Storage;
-use crate::kernels::logits::{LogitBound, Path, Request};
+use crate::kernels::logits::{LogitBound, Path, Request, own_lacks};
 use crate::kernels::row_scores::RowScores;
 use crate::plan::Plan;
 use crate::row_variants::RowKernels;
-use crate::{GpuEngine, GpuError};
+use crate::{GpuEngine, GpuError, WorkTime};
 
 pub(crate) use block::TimedBlock;
 pub use tuning::{Tuning, tunings};
@@ -61,6 +61,26 @@ pub struct KernelTime {
     pub runs: usize,
     /// Rows that a run went over.
     pub rows: usize,
+    /// Whether the device's clock told the seconds, and not the host's: it has to be of use in every measurement.
+    pub on_device: bool,
+}
+
+impl KernelTime {
+    /// Of measurements of `runs` runs each.
+    fn of(times: &[WorkTime], runs: u32, rows: usize) -> Self {
+        let by_device: Option<Vec<Duration>> = times.iter().map(|time| time.device).collect();
+        let on_device = by_device.is_some();
+        let by_host = || times.iter().map(|time| time.host).collect();
+        let each = by_device.unwrap_or_else(by_host).into_iter();
+        Self {
+            samples: each
+                .map(|time| time.as_secs_f64() / f64::from(runs))
+                .collect(),
+            runs: times.len() * runs as usize,
+            rows,
+            on_device,
+        }
+    }
 }
 
 /// A block of rows on a device, to check and to time kernels on.
@@ -129,7 +149,7 @@ impl<'a> KernelBench<'a> {
         })
     }
 
-    /// Whether the device's clock times, and not the host's.
+    /// Whether the device has a clock of its own: [`KernelTime::on_device`] tells whether it was of use.
     pub fn device_clock(&self) -> bool {
         self.block.timer.on_device()
     }
@@ -179,10 +199,14 @@ impl<'a> KernelBench<'a> {
     /// Compiles somebody's own version of a kernel, with all checks of indices and loops.
     ///
     /// # Errors
-    /// [`GpuError::Wgsl`] where it cannot be run in the kernel's place, [`GpuError::Failed`] where the device does not
+    /// [`GpuError::Wgsl`] where it cannot be run in the kernel's place or on the device, [`GpuError::Failed`] where the device does not
     /// take it.
     pub fn own(&self, variant: &str, own: &OwnShader) -> Result<KernelVersion, GpuError> {
         let context = &self.engine.context;
+        if let Some(message) = own_lacks(self.engine.kernels.logits.facts(), own, self.head) {
+            let of = format!("{} {variant}", own.kernel);
+            return Err(GpuError::Wgsl { of, message });
+        }
         let compiled = context.guarded(|| match own.kernel {
             "logits" => Path::own(context, own, self.storage).map(Err),
             _ => Compiled::own(context, variant, own).map(Ok),
@@ -209,16 +233,12 @@ impl<'a> KernelBench<'a> {
         };
         self.ready(version)?;
         let runs = self.block.runs(record)?;
-        let (start, mut samples) = (Instant::now(), Vec::new());
-        while samples.len() < LEAST || (start.elapsed() < budget && samples.len() < MOST) {
-            samples.push(self.block.run(runs, record)?);
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while times.len() < LEAST || (start.elapsed() < budget && times.len() < MOST) {
+            times.push(self.block.run(runs, record)?);
         }
         self.restored(version)?;
-        Ok(KernelTime {
-            runs: samples.len() * runs as usize,
-            rows: version.rows(self.block.rows),
-            samples,
-        })
+        Ok(KernelTime::of(&times, runs, version.rows(self.block.rows)))
     }
 
     fn logits(&self, path: Path) -> Result<Compiled, GpuError> {

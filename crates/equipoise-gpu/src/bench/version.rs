@@ -37,6 +37,11 @@ impl KernelVersion {
         &self.variant
     }
 
+    /// Whether matrix cores multiply.
+    pub fn by_matrices(&self) -> bool {
+        self.source.contains("enable wgpu_cooperative_matrix")
+    }
+
     /// The WGSL that was compiled.
     pub fn source(&self) -> &str {
         &self.source

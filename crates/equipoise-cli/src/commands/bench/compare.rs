@@ -5,7 +5,7 @@ use std::path::Path;
 use equipoise::report::Table;
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
+use super::record::{DeviceRecord, Record};
 use super::row::Row;
 use super::significance::{LEVEL, least_p, p_value};
 use crate::console::Console;
@@ -31,6 +31,9 @@ pub(crate) struct Comparison {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) device: String,
+    /// The earlier run's device, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) against: Option<String>,
     pub(crate) name: String,
     pub(crate) variant: String,
     pub(crate) shape: String,
@@ -96,11 +99,12 @@ impl Verdict {
 }
 
 impl Ratio {
-    fn of(old: &Row, new: &Row) -> Self {
+    fn of(old: &Row, new: &Row, against: Option<String>) -> Self {
         let ratio = new.median_ms / old.median_ms;
         let (p, verdict) = Verdict::of(ratio, &old.samples_ms, &new.samples_ms);
         Self {
             device: new.device.clone(),
+            against,
             name: new.name.clone(),
             variant: new.variant.clone(),
             shape: new.shape(),
@@ -131,17 +135,57 @@ pub(super) fn run(old: &Path, new: &Path, console: Console) -> Result<()> {
 
 /// Compares what both have: of several measurements of the same, the first with the first.
 pub(super) fn compare(old: &Record, new: &Record) -> Comparison {
+    let pairs = pairs(old, new);
     let mut left: Vec<&Row> = old.rows.iter().collect();
-    let pairs = new.rows.iter().filter_map(|new| {
-        let place = left.iter().position(|old| old.is_of(new))?;
-        Some(Ratio::of(left.remove(place), new))
+    let ratios = new.rows.iter().filter_map(|row| {
+        let pair = pairs.iter().find(|pair| pair.new == row.device);
+        let same = |old: &&Row| {
+            let device = pair.map_or(&row.device, |pair| &pair.old);
+            old.device == *device && old.is_alike(row)
+        };
+        let place = left.iter().position(same)?;
+        let against = pair.map(|pair| pair.against.clone());
+        Some(Ratio::of(left.remove(place), row, against))
     });
-    let rows: Vec<Ratio> = pairs.collect();
+    let rows: Vec<Ratio> = ratios.collect();
     Comparison {
         date: old.date.clone(),
         unmatched: left.len() + new.rows.len() - rows.len(),
         rows,
     }
+}
+
+/// Two different devices whose measurements are compared.
+struct Pair {
+    /// What their rows call them.
+    old: String,
+    new: String,
+    /// What the earlier one is called where it stands next to the later one.
+    against: String,
+}
+
+/// The CPUs, and the GPUs where each run has one: whatever their names, they are held against each other.
+fn pairs(old: &Record, new: &Record) -> Vec<Pair> {
+    let of_kind = |record: &'_ Record, cpu: bool| -> Option<DeviceRecord> {
+        let devices = record.devices.iter();
+        let mut devices = devices.filter(|device| device.backend.is_none() == cpu);
+        let first = devices.next()?;
+        devices.next().is_none().then(|| first.clone())
+    };
+    let pair = |cpu| {
+        let (old, new) = (of_kind(old, cpu)?, of_kind(new, cpu)?);
+        let against = match cpu {
+            true => old.name.clone(),
+            false => old.device.clone(),
+        };
+        let same = old.device == new.device && old.name == new.name;
+        (!same).then_some(Pair {
+            old: old.device,
+            new: new.device,
+            against,
+        })
+    };
+    [true, false].into_iter().filter_map(pair).collect()
 }
 
 /// The comparison as a table.
@@ -161,7 +205,10 @@ pub(super) fn text(comparison: &Comparison) -> String {
     for row in &comparison.rows {
         if device != Some(&row.device) {
             device = Some(&row.device);
-            table.row([row.device.clone()]);
+            table.row([match &row.against {
+                Some(other) => format!("{} against {other}, another device", row.device),
+                None => row.device.clone(),
+            }]);
         }
         table.row([
             format!("  {}", row.name),
@@ -202,16 +249,19 @@ pub(super) fn text(comparison: &Comparison) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Ceilings, DeviceRecord};
+    use super::super::record::Ceilings;
     use super::super::row::{Timing, Work};
     use super::*;
 
-    fn record(times: &[(&str, f64)]) -> Record {
-        let device = DeviceRecord {
-            device: "cpu".into(),
-            name: "a processor".into(),
+    fn device(name: &str, backend: Option<&str>) -> DeviceRecord {
+        DeviceRecord {
+            device: match backend {
+                Some(_) => name.into(),
+                None => "cpu".into(),
+            },
+            name: name.into(),
             driver: None,
-            backend: None,
+            backend: backend.map(String::from),
             software: false,
             features: Vec::new(),
             limits: Default::default(),
@@ -223,7 +273,14 @@ mod tests {
                 copy_by_width: Default::default(),
                 device_clock: false,
             }),
-        };
+        }
+    }
+
+    fn record(times: &[(&str, f64)]) -> Record {
+        record_of(&device("a processor", None), times)
+    }
+
+    fn record_of(device: &DeviceRecord, times: &[(&str, f64)]) -> Record {
         let row = |(name, seconds): &(&str, f64)| {
             let work = Work {
                 name,
@@ -246,7 +303,35 @@ mod tests {
         };
         let mut record = Record::begin();
         record.rows = times.iter().map(row).collect();
+        record.devices = vec![device.clone()];
         record
+    }
+
+    #[test]
+    fn one_card_is_held_against_another() {
+        let of = |name: &str, seconds| {
+            record_of(&device(name, Some("vulkan")), &[("a", seconds), ("b", 1.0)])
+        };
+        let (old, mut new) = (of("a card", 1.0), of("another card", 2.0));
+        let found = compare(&old, &new);
+        assert_eq!((found.rows.len(), found.unmatched), (2, 0));
+        assert_eq!(found.rows[0].verdict, Verdict::Slower);
+        let said = text(&found);
+        assert!(
+            said.contains("another card against a card, another device"),
+            "{said}"
+        );
+        // With two cards in a run nobody knows which is meant.
+        new.devices.push(device("a third card", Some("vulkan")));
+        assert_eq!(compare(&old, &new).rows.len(), 0);
+        // The same card is not called another.
+        let same = compare(&old, &of("a card", 1.0));
+        assert!(same.rows.iter().all(|row| row.against.is_none()));
+        // Processors are all called cpu.
+        let cpus =
+            ["a processor", "another"].map(|name| record_of(&device(name, None), &[("a", 1.0)]));
+        let found = compare(&cpus[0], &cpus[1]);
+        assert_eq!(found.rows[0].against.as_deref(), Some("a processor"));
     }
 
     #[test]

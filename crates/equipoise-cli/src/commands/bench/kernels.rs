@@ -2,18 +2,22 @@
 
 use equipoise::core::cpu::logits::Columns;
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
-use equipoise::core::{Answer, Engine, Head, Pool, Question, RowSet, Scorer, Values};
+use equipoise::core::{Answer, Engine, Error, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
 use equipoise::pool::Dtype;
 use rayon::prelude::*;
 
 use super::Shape;
 use super::measure::median;
+use super::memory::numbers;
 use super::patience::Patience;
 use super::row::{Row, Timing, Work, digest};
 use super::setting::{Found, Own, Setting};
 use super::target::Target;
 use crate::failure::{Failure, Result};
+
+/// The CPU's variant of `nearest_gradient`.
+const WITH_PRODUCTS: &str = "with products";
 
 /// Rows from which thresholds are made.
 const SAMPLE: usize = 500;
@@ -45,18 +49,40 @@ impl Setting<'_> {
     /// Every kernel on this device.
     ///
     /// # Errors
-    /// Where the device fails.
+    /// Where the device fails; `None` where its memory does not hold what they need.
     pub(super) fn kernels(&self) -> Result<Option<Found>> {
+        if let Some(reason) = self.lacks_memory_for_kernels() {
+            let mut found = Found::default();
+            found.leave_out("kernels", reason);
+            return Ok(Some(found));
+        }
         let engine = self.target.engine();
-        let thresholds = tight_thresholds(engine, self.head, self.pool)?;
+        let Some(thresholds) = tight_thresholds(engine, self.head, self.pool)? else {
+            return Ok(None);
+        };
         match self.target {
-            Target::Cpu(_) => Ok(Some(self.cpu(engine, &thresholds)?.into())),
-            Target::Gpu { engine, .. } => self.gpu(engine, &thresholds).map(Some),
+            Target::Cpu(_) => self.cpu(engine, &thresholds).map(Some),
+            Target::Gpu { engine, .. } => self.gpu(engine, &thresholds),
         }
     }
 
-    /// The row of a kernel on a block of `rows` rows.
-    pub(super) fn row(&self, kernel: &str, variant: &str, rows: usize, timing: &Timing) -> Row {
+    /// Why the kernels of this device are not measured.
+    fn lacks_memory_for_kernels(&self) -> Option<String> {
+        self.lacks_memory(Task::Boundaries, |planned| match self.target {
+            Target::Cpu(_) => 0,
+            // Gradients and distances.
+            Target::Gpu { .. } => self.on_host(planned.logits.saturating_mul(2)),
+        })
+    }
+
+    /// The row of a kernel on a block of `rows` rows. `matrices` says whether matrix cores multiply.
+    pub(super) fn row(
+        &self,
+        (kernel, variant): (&str, &str),
+        rows: usize,
+        matrices: bool,
+        timing: &Timing,
+    ) -> Row {
         let shape = Shape { rows, ..self.shape };
         let classes = shape.classes as f64;
         let values = shape.bytes() as f64;
@@ -111,24 +137,27 @@ impl Setting<'_> {
             budget: None,
             operations,
             bytes,
-            matrices: variant.starts_with("matrix"),
+            matrices,
             streamed: false,
         };
-        self.device.row(work, timing)
+        Row {
+            pool_rows: self.shape.rows,
+            ..self.device.row(work, timing)
+        }
     }
 
     /// `logits` alone, and the row kernels with the logits that they go over while they are in the cache.
-    fn cpu(&self, engine: &dyn Engine, thresholds: &[f32]) -> Result<Vec<Row>> {
+    fn cpu(&self, engine: &dyn Engine, thresholds: &[f32]) -> Result<Found> {
         let mut measured = Vec::new();
         let mut add = |kernel: &str, rows: usize, work: &mut dyn FnMut() -> Result<()>| {
             let variant = match kernel {
                 "logits" => "alone",
-                "nearest_gradient" => "with products",
+                "nearest_gradient" => WITH_PRODUCTS,
                 _ => "with logits",
             };
             if self.wants(kernel, variant) {
                 let timing = median(self.budget, true, work)?;
-                measured.push(self.row(kernel, variant, rows, &timing));
+                measured.push(self.row((kernel, variant), rows, false, &timing));
             }
             Ok::<(), Failure>(())
         };
@@ -158,18 +187,31 @@ impl Setting<'_> {
             answer(&mut *scorer, rows, Question::Nearest).map(drop)
         })?;
         drop(scorer);
-        let centres = as_many_centres(self.head)?;
-        let mut scorer = engine.gradient_scorer(self.head, &centres, self.pool)?;
-        add("nearest_gradient", rows, &mut || {
-            answer(&mut *scorer, rows, Question::NearestGradient).map(drop)
-        })?;
-        Ok(measured)
+        let (classes, dim) = (self.head.classes(), self.head.dim());
+        let task = Task::NearestGradient { centres: classes };
+        // The centres as they are handed to the engine, which copies them.
+        let lacking = self.lacks_memory(task, |_| numbers(classes, classes + dim));
+        if lacking.is_none() && self.wants("nearest_gradient", WITH_PRODUCTS) {
+            let centres = as_many_centres(self.head)?;
+            let mut scorer = engine.gradient_scorer(self.head, &centres, self.pool)?;
+            add("nearest_gradient", rows, &mut || {
+                answer(&mut *scorer, rows, Question::NearestGradient).map(drop)
+            })?;
+        }
+        let mut found = Found::from(measured);
+        if let Some(reason) = lacking.filter(|_| self.wants("nearest_gradient", WITH_PRODUCTS)) {
+            found.leave_out("nearest_gradient", reason);
+        }
+        Ok(found)
     }
 
     /// Somebody's own kernels, ours, and ours with other constants.
-    fn gpu(&self, engine: &GpuEngine, thresholds: &[f32]) -> Result<Found> {
+    fn gpu(&self, engine: &GpuEngine, thresholds: &[f32]) -> Result<Option<Found>> {
         let values = self.pool.chunk(0, self.pool.rows())?.values;
-        let bench = KernelBench::new(engine, self.head, values, thresholds)?;
+        let bench = match KernelBench::new(engine, self.head, values, thresholds) {
+            Err(GpuError::OutOfMemory { .. }) => return Ok(None),
+            made => made?,
+        };
         let mut found = Found::default();
         for own in self.own {
             let name = (own.shader.kernel, &*own.label);
@@ -179,10 +221,7 @@ impl Setting<'_> {
             match own.suits(self.shape.dtype) {
                 true => self.measured(&bench, name, bench.own(name.1, &own.shader), &mut found),
                 false => {
-                    let reason = own.reads().into();
-                    found
-                        .left_out
-                        .push((format!("{} {}", name.0, name.1), reason));
+                    found.leave_out(format!("{} {}", name.0, name.1), own.reads());
                 }
             }
         }
@@ -210,13 +249,13 @@ impl Setting<'_> {
                 match bench.own(variant, &own) {
                     Ok(version) => self.measured(&bench, name, Ok(version), &mut found),
                     // More lanes or memory than the device has.
-                    Err(error) => found
-                        .left_out
-                        .push((format!("{} {variant}", name.0), error.to_string())),
+                    Err(error) => {
+                        found.leave_out(format!("{} {variant}", name.0), error.to_string())
+                    }
                 }
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Checks and times a kernel of somebody's own.
@@ -227,13 +266,19 @@ impl Setting<'_> {
         let Target::Gpu { engine, .. } = self.target else {
             return Err("it runs on a GPU".into());
         };
+        if let Some(reason) = self.lacks_memory_for_kernels() {
+            return Err(reason);
+        }
         let measure = || {
             let thresholds = tight_thresholds(engine.as_ref(), self.head, self.pool)?;
+            let thresholds =
+                thresholds.ok_or_else(|| Failure::new("the device's memory is full"))?;
             let values = self.pool.chunk(0, self.pool.rows())?.values;
             let bench = KernelBench::new(engine, self.head, values, &thresholds)?;
             let mut found = Found::default();
             let version = bench.own(&own.label, &own.shader);
             let name = (own.shader.kernel, &*own.label);
+            let _patience = Patience::for_kernel(name.0, name.1, self.patience);
             self.measured(&bench, name, version, &mut found);
             Ok::<Found, Failure>(found)
         };
@@ -264,11 +309,11 @@ impl Setting<'_> {
                 let timing = Timing {
                     samples: time.samples,
                     runs: time.runs,
-                    on_device: bench.device_clock(),
+                    on_device: time.on_device,
                 };
                 found.rows.push(Row {
                     shader: Some(digest([version.source()])),
-                    ..self.row(kernel, variant, time.rows, &timing)
+                    ..self.row((kernel, variant), time.rows, version.by_matrices(), &timing)
                 });
             }
             Err(error) => found
@@ -330,9 +375,12 @@ fn answer(scorer: &mut dyn Scorer, rows: usize, question: Question<'_>) -> Resul
 }
 
 /// Per class a threshold below which about one row in a hundred lies, as in a scan that has read
-/// enough.
-fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result<Vec<f32>> {
-    let mut scorer = engine.scorer(head, pool, Task::Boundaries)?;
+/// enough. None where the device's memory does not hold what a scan needs.
+fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result<Option<Vec<f32>>> {
+    let mut scorer = match engine.scorer(head, pool, Task::Boundaries) {
+        Err(Error::OutOfMemory { .. }) => return Ok(None),
+        made => made?,
+    };
     let all = vec![ACCEPT_ALL; head.classes()];
     let question = Question::ClassCandidates { thresholds: &all };
     let mut sample = SAMPLE.min(pool.rows()).min(scorer.max_rows());
@@ -354,5 +402,5 @@ fn tight_thresholds(engine: &dyn Engine, head: &Head, pool: &dyn Pool) -> Result
         lower.sort_by(f32::total_cmp);
         lower.get(sample / 100).copied().unwrap_or(ACCEPT_ALL)
     };
-    Ok(lower.into_iter().map(threshold).collect())
+    Ok(Some(lower.into_iter().map(threshold).collect()))
 }

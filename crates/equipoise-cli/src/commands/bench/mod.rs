@@ -1,5 +1,6 @@
 //! `bench`: how fast this machine's devices are, next to what they can do at most.
 
+mod agreement;
 mod cases;
 mod check;
 mod compare;
@@ -9,6 +10,7 @@ mod kernels;
 mod list;
 mod make_pool;
 mod measure;
+mod memory;
 mod own;
 mod paths;
 mod patience;

@@ -1,11 +1,13 @@
 //! Whole selections from a pool in memory.
 
+use equipoise::core::engine::Task;
 use equipoise::core::strategies::{Base, Margin, Mase};
 use equipoise::core::{Engine, Error, Request, RowSet, Strategy};
 use equipoise::gpu::ResidentPool;
 use equipoise::pool::Dtype;
 
 use super::measure::median;
+use super::memory;
 use super::row::{Row, Work};
 use super::setting::{Found, Setting};
 use super::target::Target;
@@ -31,8 +33,7 @@ impl Setting<'_> {
             Target::Cpu(_) => "in memory",
             Target::Gpu { .. } => "streamed",
         };
-        let rows = self.selections(self.target.engine(), variant)?;
-        Ok(Some(rows.into()))
+        self.selections(self.target.engine(), variant).map(Some)
     }
 
     /// Every strategy, from the device's memory; none on a CPU, which has no other. `None` where the pool
@@ -47,43 +48,76 @@ impl Setting<'_> {
         if !names().any(|name| self.wants(&name, "resident")) {
             return Ok(Some(Found::default()));
         }
+        let copied = self.on_host(self.shape.bytes());
+        if let Some(reason) = memory::lacking(copied) {
+            let mut found = Found::default();
+            found.leave_out("selections, resident,", reason);
+            return Ok(Some(found));
+        }
         match ResidentPool::new(engine, self.pool, &|_| {}) {
-            Ok(resident) => Ok(Some(self.selections(&resident, "resident")?.into())),
+            Ok(resident) => self.selections(&resident, "resident").map(Some),
             Err(Error::OutOfMemory { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn selections(&self, engine: &dyn Engine, variant: &str) -> Result<Vec<Row>> {
+    fn selections(&self, engine: &dyn Engine, variant: &str) -> Result<Found> {
         let available = RowSet::all(self.pool.rows());
-        let budget = self.shape.picks();
         let request = Request {
             head: Some(self.head),
-            ..Request::new(self.pool, &available, budget)
+            ..Request::new(self.pool, &available, self.shape.picks())
         };
+        let mut found = Found::default();
+        for strategy in STRATEGIES {
+            let name = format!("select {}", strategy.name());
+            if !self.wants(&name, variant) {
+                continue;
+            }
+            let lists = strategy.memory(&request)?;
+            let lacking = self.lacks_memory(Task::Boundaries, |_| lists);
+            let measured = match lacking {
+                Some(reason) => Err(reason),
+                None => self.selection(engine, &request, (strategy, &name, variant))?,
+            };
+            match measured {
+                Ok(row) => found.rows.push(row),
+                Err(reason) => found.leave_out(format!("{name} {variant}"), reason),
+            }
+        }
+        Ok(found)
+    }
+
+    /// One strategy's row, or why there is none: the device's memory is full.
+    fn selection(
+        &self,
+        engine: &dyn Engine,
+        request: &Request<'_>,
+        (strategy, name, variant): (&dyn Strategy, &str, &str),
+    ) -> Result<std::result::Result<Row, String>> {
         // On a GPU the first compiles shaders, and may measure them.
         let steady = matches!(self.target, Target::Cpu(_));
-        let wanted = STRATEGIES.iter().filter(|strategy| {
-            let name = format!("select {}", strategy.name());
-            self.wants(&name, variant)
+        let mut full = None;
+        let timing = median(self.budget, steady, || {
+            let selected = strategy.select(engine, request);
+            if let Err(error @ Error::OutOfMemory { .. }) = &selected {
+                full = Some(error.to_string());
+            }
+            selected?;
+            Ok(())
         });
-        let time = |strategy: &&dyn Strategy| {
-            let timing = median(self.budget, steady, || {
-                strategy.select(engine, &request)?;
-                Ok(())
-            })?;
-            let work = Work {
-                name: &format!("select {}", strategy.name()),
-                variant,
-                shape: self.shape,
-                budget: Some(budget),
-                operations: Some(self.shape.products(self.shape.rows)),
-                bytes: self.shape.bytes() as f64,
-                matrices: self.shape.dtype == Dtype::F16,
-                streamed: variant == "streamed",
-            };
-            Ok(self.device.row(work, &timing))
+        if let Some(reason) = full {
+            return Ok(Err(reason));
+        }
+        let work = Work {
+            name,
+            variant,
+            shape: self.shape,
+            budget: Some(request.budget),
+            operations: Some(self.shape.products(self.shape.rows)),
+            bytes: self.shape.bytes() as f64,
+            matrices: self.shape.dtype == Dtype::F16,
+            streamed: variant == "streamed",
         };
-        wanted.map(time).collect()
+        Ok(Ok(self.device.row(work, &timing?)))
     }
 }

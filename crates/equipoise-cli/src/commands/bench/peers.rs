@@ -6,11 +6,14 @@ use std::str::FromStr;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use equipoise::burn::ModelDevice;
 use equipoise::core::engine::{BoundaryScales, NO_BOUNDARY, Task};
-use equipoise::core::{Head, Values};
+use equipoise::core::strategies::Mase;
+use equipoise::core::{Head, Request, RowSet, Strategy, Values};
 use equipoise::pool::Dtype;
 
+use super::agreement;
 use super::measure::median;
-use super::row::{Row, Work};
+use super::memory::numbers;
+use super::row::{Row, Timing, Work};
 use super::setting::{Found, Setting};
 use super::target::Target;
 use crate::failure::{Failure, Result};
@@ -80,7 +83,21 @@ impl Setting<'_> {
             _ => "",
         };
         if !reason.is_empty() {
-            found.left_out.push(("peers".into(), reason.into()));
+            found.leave_out("peers", reason);
+            return Ok(Some(found));
+        }
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .filter(|(name, variant)| {
+                let lacking = self.lacks_memory_for(name);
+                let fits = lacking.is_none();
+                lacking
+                    .into_iter()
+                    .for_each(|reason| found.leave_out(format!("{name} {variant}"), reason));
+                fits
+            })
+            .collect();
+        if wanted.is_empty() {
             return Ok(Some(found));
         }
         let device = match self.target {
@@ -103,12 +120,32 @@ impl Setting<'_> {
     }
 }
 
+impl Setting<'_> {
+    /// Why the peer of that name is not measured: its tensors do not fit the machine's memory.
+    fn lacks_memory_for(&self, name: &str) -> Option<String> {
+        let classes = self.head.classes();
+        self.lacks_memory(Task::Boundaries, |planned| {
+            // On their way to a tensor, and in it; a few of a block's size at a time.
+            let pool = self.shape.bytes();
+            let block = self.on_host(planned.logits.saturating_mul(6));
+            let tables = match name {
+                "select mase" => numbers(classes, classes).saturating_mul(5),
+                _ => 0,
+            };
+            let tensors = [pool, self.on_host(pool), block, tables];
+            tensors.into_iter().fold(0, u64::saturating_add)
+        })
+    }
+}
+
 /// The pool and the head as tensors.
 struct Peer<'a> {
     setting: &'a Setting<'a>,
     device: &'a Device,
     /// Rows of a block: as many as our kernels go over.
     block: usize,
+    /// The first of them, of which what is computed is compared.
+    rows: &'a [f32],
     /// (N, M).
     embeddings: Tensor<2>,
     /// (M, C) and (1, C).
@@ -119,12 +156,11 @@ struct Peer<'a> {
 impl<'a> Peer<'a> {
     fn new(setting: &'a Setting<'a>, device: &'a Device) -> Result<Self> {
         let (pool, head) = (setting.pool, setting.head);
-        let engine = setting.target.engine();
-        let block = engine.scorer(head, pool, Task::Boundaries)?.max_rows();
         let Values::F32(values) = pool.chunk(0, pool.rows())?.values else {
             return Err(Failure::new("burn's peers are measured in f32"));
         };
         let (dim, classes) = (head.dim(), head.classes());
+        let block = setting.planned(Task::Boundaries)?.rows;
         let tensor = |values: &[f32], shape: [usize; 2]| {
             Tensor::<2>::from_data(
                 TensorData::new(values.to_vec(), shape),
@@ -134,7 +170,8 @@ impl<'a> Peer<'a> {
         Ok(Self {
             setting,
             device,
-            block: block.min(pool.rows()),
+            block,
+            rows: &values[..dim * block.min(agreement::ROWS)],
             embeddings: tensor(values, [pool.rows(), dim]),
             weight: tensor(head.weight(), [classes, dim]).transpose(),
             bias: tensor(head.bias(), [1, classes]),
@@ -147,56 +184,77 @@ impl<'a> Peer<'a> {
         rows.matmul(self.weight.clone()) + self.bias.clone()
     }
 
+    /// Compares what an operation computes with the definition, or with our picks, and times it.
     fn measure(&self, name: &str, variant: &str) -> Result<Row> {
-        let budget = self.setting.budget;
-        let idle = || {
-            let done = self.device.sync();
-            done.map_err(|error| Failure::new(format!("burn: {error:?}")))
+        let timing = match name {
+            "logits" => self.time_logits()?,
+            "row_statistics" => self.time_tops()?,
+            _ => return self.select_mase(name, variant),
         };
-        match name {
-            "logits" => {
-                let timing = median(budget, false, || {
-                    let logits = self.logits(0, self.block);
-                    idle()?;
-                    drop(logits);
-                    Ok(())
-                })?;
-                Ok(self.setting.row(name, variant, self.block, &timing))
-            }
-            "row_statistics" => {
-                let logits = self.logits(0, self.block);
-                let timing = median(budget, false, || {
-                    let top = logits.clone().topk(2.min(self.setting.head.classes()), 1);
-                    idle()?;
-                    drop(top);
-                    Ok(())
-                })?;
-                Ok(self.setting.row(name, variant, self.block, &timing))
-            }
-            _ => {
-                let scales = self.scales(self.setting.head);
-                let budget_of_picks = self.setting.shape.picks();
-                let timing = median(budget, false, || {
-                    let picks = self.nearest(&scales, budget_of_picks);
-                    // They come to the host, as ours do.
-                    let read = picks.try_into_data();
-                    read.map(drop)
-                        .map_err(|error| Failure::new(format!("burn: {error:?}")))
-                })?;
-                let shape = self.setting.shape;
-                let work = Work {
-                    name,
-                    variant,
-                    shape,
-                    budget: Some(budget_of_picks),
-                    operations: Some(shape.products(shape.rows)),
-                    bytes: shape.bytes() as f64,
-                    matrices: false,
-                    streamed: false,
-                };
-                Ok(self.setting.device.row(work, &timing))
-            }
-        }
+        let names = (name, variant);
+        Ok(self.setting.row(names, self.block, false, &timing))
+    }
+
+    fn time_logits(&self) -> Result<Timing> {
+        let head = self.setting.head;
+        let found = self
+            .logits(0, self.block)
+            .narrow(0, 0, self.rows.len() / head.dim());
+        agreement::logits_agree(&read(found.try_into_vec_as())?, self.rows, head)?;
+        median(self.setting.budget, false, || {
+            let logits = self.logits(0, self.block);
+            self.idle()?;
+            drop(logits);
+            Ok(())
+        })
+    }
+
+    fn time_tops(&self) -> Result<Timing> {
+        let head = self.setting.head;
+        let logits = self.logits(0, self.block);
+        let top = || logits.clone().topk(2.min(head.classes()), 1);
+        let found = top().narrow(0, 0, self.rows.len() / head.dim());
+        agreement::tops_agree(&read(found.try_into_vec_as())?, self.rows, head)?;
+        median(self.setting.budget, false, || {
+            let top = top();
+            self.idle()?;
+            drop(top);
+            Ok(())
+        })
+    }
+
+    fn select_mase(&self, name: &str, variant: &str) -> Result<Row> {
+        let (setting, shape) = (self.setting, self.setting.shape);
+        let (scales, budget) = (self.scales(setting.head), shape.picks());
+        let available = RowSet::all(setting.pool.rows());
+        let request = Request {
+            head: Some(setting.head),
+            ..Request::new(setting.pool, &available, budget)
+        };
+        let ours = Mase.select(setting.target.engine(), &request)?.picks;
+        let picks = self.nearest(&scales, budget).try_into_vec_as();
+        agreement::picks_agree(&read(picks)?, &ours)?;
+        let timing = median(setting.budget, false, || {
+            let picks = self.nearest(&scales, budget);
+            // They come to the host, as ours do.
+            read(picks.try_into_data()).map(drop)
+        })?;
+        let work = Work {
+            name,
+            variant,
+            shape,
+            budget: Some(budget),
+            operations: Some(shape.products(shape.rows)),
+            bytes: shape.bytes() as f64,
+            matrices: false,
+            streamed: false,
+        };
+        Ok(setting.device.row(work, &timing))
+    }
+
+    /// Waits until the device has done everything.
+    fn idle(&self) -> Result<()> {
+        read(self.device.sync())
     }
 
     /// 1/‖W[p] − W[c]‖, and what is added where there is no boundary, (C, C) both.
@@ -231,4 +289,9 @@ impl<'a> Peer<'a> {
         let (_, picks) = distances.neg().topk_with_indices(budget, 0);
         picks
     }
+}
+
+/// What burn computed.
+fn read<T, E: std::fmt::Debug>(found: std::result::Result<T, E>) -> Result<T> {
+    found.map_err(|error| Failure::new(format!("burn: {error:?}")))
 }

@@ -78,7 +78,10 @@ fn figure(device: &DeviceRecord, record: &Record) -> Option<Roofline> {
             .unwrap_or_default(),
     });
     Some(Roofline {
-        title: format!("Roofline of {}", device.device),
+        title: match device.backend {
+            Some(_) => format!("Roofline of {}", device.device),
+            None => format!("Roofline of {}: {}", device.device, device.name),
+        },
         compute,
         bandwidth: vec![roof("copies in memory", ceilings.copy_gbytes)],
         points: points.collect(),

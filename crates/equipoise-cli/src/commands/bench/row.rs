@@ -16,6 +16,9 @@ pub(crate) struct Row {
     pub(crate) variant: String,
     /// Rows: of the block, or the pool.
     pub(crate) rows: usize,
+    /// Rows of the pool, of which a block may have a part; 0 in an earlier program's record.
+    #[serde(default)]
+    pub(crate) pool_rows: usize,
     pub(crate) dim: usize,
     pub(crate) classes: usize,
     /// Rows picked.
@@ -118,6 +121,7 @@ impl DeviceRecord {
             name: work.name.into(),
             variant: work.variant.into(),
             rows: work.shape.rows,
+            pool_rows: work.shape.rows,
             dim: work.shape.dim,
             classes: work.shape.classes,
             budget: work.budget,
@@ -151,11 +155,15 @@ impl Row {
         }
     }
 
-    /// Whether `other` measured the same.
+    /// Whether `other` measured the same on the same device.
     pub(super) fn is_of(&self, other: &Row) -> bool {
+        self.device == other.device && self.is_alike(other)
+    }
+
+    /// Whether `other` measured the same, on whatever device.
+    pub(super) fn is_alike(&self, other: &Row) -> bool {
         let key = |row: &Row| {
             (
-                row.device.clone(),
                 row.name.clone(),
                 row.variant.clone(),
                 row.shape(),

@@ -11,10 +11,10 @@ use super::record::{DeviceRecord, Omission, Record};
 use super::row::Row;
 use super::setting::{Found, Own, Setting};
 use super::sweep::{self, Axis};
-use super::synthetic::Synthetic;
+use super::synthetic::{Stored, Synthetic};
 use super::target::{self, Target};
 use super::watch::{self, Watched};
-use super::{Measure, Shape, check, compare, roofline, shape, text};
+use super::{Measure, Shape, check, compare, memory, roofline, shape, text};
 use crate::console::{Console, print};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -25,14 +25,14 @@ use crate::failure::{Failure, Result};
 /// Where a file fails, no device opens, or a check or a measurement fails.
 pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<()> {
     let old = job.compare.as_deref().map(Record::read).transpose()?;
-    let own = read(&job.own)?;
+    let own = read(&job.own, job.watch)?;
     let targets = target::open(wish)?;
     let figures = job.roofline.iter();
     let figures = figures.flat_map(|first| (0..targets.len()).map(|n| roofline::path(first, n)));
     for out in job.out.iter().cloned().chain(figures) {
         pool::check_output(&out, job.force)?;
     }
-    if !own.is_empty()
+    if !job.own.is_empty()
         && !targets
             .iter()
             .any(|target| matches!(target, Target::Gpu { .. }))
@@ -66,17 +66,23 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     }
 }
 
-/// Kernels of somebody's own, as their files are now.
-fn read(files: &[OwnKernel]) -> Result<Vec<Own>> {
-    let own = files.iter().enumerate().map(|(index, own)| {
-        let (label, shader) = (own.label(), own.read()?);
+/// Kernels of somebody's own, as their files are now; with `watch` without those that are none, which may become some.
+fn read(files: &[OwnKernel], watch: bool) -> Result<Vec<Own>> {
+    let mut read = Vec::new();
+    for (index, own) in files.iter().enumerate() {
+        let label = own.label();
         if files[..index].iter().any(|other| other.label() == label) {
             let failure = Failure::usage(format!("two kernels are called {label}"));
             return Err(failure.with_hint("tables tell them by their files' names: rename one"));
         }
-        Ok(Own { label, shader })
-    });
-    own.collect()
+        match own.read() {
+            Ok(shader) => read.push(Own { label, shader }),
+            // What is wrong is said when the watch begins.
+            Err(_) if watch => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(read)
 }
 
 /// A part of what is measured of a shape; it gives nothing where the device's memory does not hold the pool.
@@ -251,10 +257,11 @@ impl Session<'_> {
             return Ok(());
         };
         let shapes = self.shapes(target);
+        // Of both types: an edit may change which one a kernel reads.
         let first = |dtype| shapes.iter().find(move |shape| shape.dtype == dtype);
         let shapes = [Dtype::F32, Dtype::F16].into_iter().filter_map(first);
-        let needed = |shape: &&Shape| self.own.iter().any(|own| own.suits(shape.dtype));
-        let pools = shapes.filter(needed).map(|shape| {
+        let fits = |shape: &&Shape| memory::lacking(memory::of_data(**shape)).is_none();
+        let pools = shapes.filter(fits).map(|shape| {
             let synthetic = Synthetic::new(*shape);
             Ok((*shape, synthetic.head()?, synthetic.rows(0..shape.rows)))
         });
@@ -264,20 +271,49 @@ impl Session<'_> {
             .filter(|row| row.device == device.device)
             .cloned()
             .collect();
+        let is_read = |file: &OwnKernel| self.own.iter().any(|own| own.label == file.label());
         let own = self.job.own.iter();
-        let mut watched: Vec<Watched<'_>> = own.map(|own| Watched::new(own, &rows)).collect();
+        let mut watched: Vec<Watched<'_>> = own
+            .map(|own| Watched::new(own, is_read(own), &rows))
+            .collect();
+        let mut reopened = None;
         watch::run(&mut watched, self.console, |file| {
-            let shader = file.read().map_err(|failure| failure.message())?;
-            let label = file.label();
-            let own = Own { label, shader };
-            let mut pools = pools.iter();
-            let pool = pools.find(|(shape, ..)| own.suits(shape.dtype));
-            let (shape, head, stored) = pool.ok_or_else(|| own.reads().to_owned())?;
-            let pool = MemoryPool::new(stored.values(), shape.dim);
-            let pool = pool.map_err(|error| error.to_string())?;
-            let setting = self.setting(target, device, *shape, (&pool, head));
-            setting.own_kernel(&own)
+            let target = reopened.as_ref().unwrap_or(target);
+            let measured = self.measure_file(target, device, file, &pools);
+            match measured {
+                Err(reason) if target.is_lost() => {
+                    let again = target.reopened().map_err(|failure| {
+                        let failure = failure.message();
+                        Failure::new(format!("the device is lost, and does not open: {failure}"))
+                    })?;
+                    reopened = Some(again);
+                    Ok(Err(format!(
+                        "{reason}; the device was lost, and is open again"
+                    )))
+                }
+                measured => Ok(measured),
+            }
         })
+    }
+
+    /// Checks and times the kernel in a file on the first of the pools that it is for.
+    fn measure_file(
+        &self,
+        target: &Target,
+        device: &DeviceRecord,
+        file: &OwnKernel,
+        pools: &[(Shape, Head, Stored)],
+    ) -> std::result::Result<Row, String> {
+        let shader = file.read().map_err(|failure| failure.message())?;
+        let label = file.label();
+        let own = Own { label, shader };
+        let pool = pools.iter().find(|(shape, ..)| own.suits(shape.dtype));
+        let (shape, head, stored) =
+            pool.ok_or_else(|| format!("no shape is measured that it is for: {}", own.reads()))?;
+        let pool = MemoryPool::new(stored.values(), shape.dim);
+        let pool = pool.map_err(|error| error.to_string())?;
+        let setting = self.setting(target, device, *shape, (&pool, head));
+        setting.own_kernel(&own)
     }
 
     fn check(&mut self, target: &Target, device: &str) -> Result<()> {
@@ -298,9 +334,7 @@ impl Session<'_> {
 
     /// Measures a shape on the device of that number.
     fn shape(&mut self, target: &Target, device: usize, shape: Shape) {
-        let (needed, free) = (shape.bytes(), free_memory());
-        if needed > free / 5 * 4 {
-            let reason = format!("{needed} bytes do not fit the {free} of free memory");
+        if let Some(reason) = memory::lacking(memory::of_data(shape)) {
             return self.omit(device, "everything", shape, reason, false);
         }
         let synthetic = Synthetic::new(shape);
@@ -341,18 +375,6 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// Bytes of memory that are free, as far as the system tells.
-fn free_memory() -> u64 {
-    /// Where it does not: enough for the usual shapes.
-    const UNKNOWN: u64 = 4 << 30;
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.map_or(UNKNOWN, |kibibytes| kibibytes << 10)
 }
 
 /// Fails where something did.

@@ -65,6 +65,13 @@ pub(super) struct Found {
     pub(super) left_out: Vec<(String, String)>,
 }
 
+impl Found {
+    /// Notes what is not measured, and why.
+    pub(super) fn leave_out(&mut self, what: impl Into<String>, reason: impl Into<String>) {
+        self.left_out.push((what.into(), reason.into()));
+    }
+}
+
 impl From<Vec<Row>> for Found {
     fn from(rows: Vec<Row>) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! `--sweep`: one size at a time around powers of two, types, and constants of our shaders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use equipoise::pool::Dtype;
@@ -41,7 +41,7 @@ const CLIFF: f64 = 1.15;
 impl Axis {
     fn size(self, row: &Row) -> usize {
         match self {
-            Axis::Rows => row.rows,
+            Axis::Rows => row.pool_rows,
             Axis::Dim => row.dim,
             Axis::Classes => row.classes,
             Axis::Types | Axis::Constants => 0,
@@ -111,12 +111,15 @@ pub(super) fn shapes(axes: &[Axis], shapes: &[Shape]) -> Vec<Shape> {
     all
 }
 
-/// What the sweeps show.
+/// What the sweeps show, device by device.
 pub(super) fn text(record: &Record, axes: &[Axis]) -> String {
-    let parts = axes.iter().map(|axis| match axis {
-        Axis::Types => String::new(),
-        Axis::Constants => of_constants(record),
-        axis => of_sizes(record, *axis),
+    let devices = || record.devices.iter().map(|device| &*device.device);
+    let parts = axes.iter().flat_map(|axis| {
+        devices().map(move |device| match axis {
+            Axis::Types => String::new(),
+            Axis::Constants => of_constants(record, device),
+            axis => of_sizes(record, device, *axis),
+        })
     });
     parts.collect()
 }
@@ -124,20 +127,30 @@ pub(super) fn text(record: &Record, axes: &[Axis]) -> String {
 /// Measurements that differ in nothing but one size, in its order; and in how many rows a block has, which sizes decide.
 type Series<'r> = BTreeMap<usize, &'r Row>;
 
-fn series(record: &Record, axis: Axis) -> Vec<Series<'_>> {
+/// Those of a device, each with the sizes that its shapes share.
+fn series<'r>(record: &'r Record, device: &str, axis: Axis) -> Vec<(String, Series<'r>)> {
     let mut all: BTreeMap<_, Series<'_>> = BTreeMap::new();
     // What the other kernels take does not depend on it.
     let depends = |row: &&Row| axis != Axis::Dim || row.name == "logits" || row.name == "row_norms";
-    for row in record.rows.iter().filter(depends) {
-        let sizes = [Axis::Dim, Axis::Classes].map(|other| match other == axis {
+    let rows = record.rows.iter().filter(|row| row.device == device);
+    for row in rows.filter(depends) {
+        let sizes = [Axis::Rows, Axis::Dim, Axis::Classes].map(|other| match other == axis {
             true => 0,
             false => other.size(row),
         });
-        let key = (&row.device, &row.name, &row.variant, &row.dtype, sizes);
+        let key = (&row.name, &row.variant, &row.dtype, sizes);
         all.entry(key).or_default().insert(axis.size(row), row);
     }
-    all.into_values()
-        .filter(|series| series.len() > 2)
+    let shared = |sizes: [usize; 3]| {
+        let sizes = sizes.map(|size| match size {
+            0 => "…".into(),
+            size => size.to_string(),
+        });
+        sizes.join("x")
+    };
+    all.into_iter()
+        .filter(|(_, series)| series.len() > 2)
+        .map(|((.., sizes), series)| (shared(sizes), series))
         .collect()
 }
 
@@ -165,23 +178,26 @@ fn is_cliff(axis: Axis, series: &Series<'_>, size: usize) -> bool {
     is_peak || dearer(after, own)
 }
 
-fn of_sizes(record: &Record, axis: Axis) -> String {
-    let all = series(record, axis);
-    let Some(first) = all.iter().max_by_key(|series| series.len()) else {
+fn of_sizes(record: &Record, device: &str, axis: Axis) -> String {
+    let all = series(record, device, axis);
+    if all.is_empty() {
         return String::new();
-    };
-    let sizes: Vec<usize> = first.keys().copied().collect();
-    let heads = ["kernel", "variant", "type"].map(String::from).into_iter();
+    }
+    let sizes = all.iter().flat_map(|(_, series)| series.keys().copied());
+    let sizes: BTreeSet<usize> = sizes.collect();
+    let heads = ["kernel", "variant", "shape", "type"].map(String::from);
+    let heads = heads.into_iter();
     let heads = heads.chain(sizes.iter().map(usize::to_string));
     let mut table = Table::new(heads.collect::<Vec<_>>());
     let mut cliffs = 0;
-    for series in &all {
+    for (shared, series) in &all {
         let costs = series.values().map(|row| cost(axis, row));
         let least = costs.fold(f64::INFINITY, f64::min);
         let Some(row) = series.values().next() else {
             continue;
         };
-        let mut cells = vec![row.name.clone(), row.variant.clone(), row.dtype.clone()];
+        let names = [&row.name, &row.variant, shared, &row.dtype];
+        let mut cells: Vec<String> = names.into_iter().cloned().collect();
         cells.extend(sizes.iter().map(|size| match series.get(size) {
             Some(row) => {
                 let cliff = size.is_power_of_two() && is_cliff(axis, series, *size);
@@ -194,19 +210,23 @@ fn of_sizes(record: &Record, axis: Axis) -> String {
         table.row(cells);
     }
     format!(
-        "\nsweep of {}: time for each of them, of the least in the line; ! is a cliff at a power of two ({:.0}% at least)\n\
-         {table}{cliffs} cliffs\n",
+        "\nsweep of {} on {device}: time for each of them, of the least in the line; ! is a cliff at a power of two \
+         ({:.0}% at least)\n{table}cliffs: {cliffs}\n",
         axis.name(),
         100.0 * (CLIFF - 1.0)
     )
 }
 
-/// Of each kernel and shape, the best constants beside the best of ours.
-fn of_constants(record: &Record) -> String {
+/// Of each kernel and shape on a device, the best constants beside the best of ours.
+fn of_constants(record: &Record, device: &str) -> String {
     let mut all: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
-    for row in record.rows.iter().filter(|row| row.shader.is_some()) {
-        let key = (&row.device, &row.name, row.shape(), &row.dtype);
+    let rows = record.rows.iter().filter(|row| row.device == device);
+    for row in rows.filter(|row| row.shader.is_some()) {
+        let key = (&row.name, row.shape(), row.pool_rows, &row.dtype);
         all.entry(key).or_default().push(row);
+    }
+    if all.is_empty() {
+        return String::new();
     }
     let mut table = Table::new([
         "kernel",
@@ -238,7 +258,7 @@ fn of_constants(record: &Record) -> String {
             ]);
         }
     }
-    format!("\nsweep of constants\n{table}")
+    format!("\nsweep of constants on {device}\n{table}")
 }
 
 #[cfg(test)]
@@ -267,16 +287,17 @@ mod tests {
         assert_eq!(both.len(), 2);
     }
 
+    fn row(device: &str, (rows, dim): (usize, usize), median_ms: f64) -> Row {
+        let row = serde_json::json!({
+            "device": device, "name": "logits", "variant": "small", "rows": 10, "pool_rows": rows, "dim": dim,
+            "classes": 3, "dtype": "f32", "median_ms": median_ms,
+            "quartiles_ms": [0.99 * median_ms, 1.01 * median_ms], "runs": 5, "shader": "abc",
+        });
+        serde_json::from_value(row).unwrap()
+    }
+
     #[test]
     fn a_step_at_a_power_of_two_is_a_cliff() {
-        let row = |dim: usize, median_ms: f64| -> Row {
-            let row = serde_json::json!({
-                "device": "a card", "name": "logits", "variant": "small", "rows": 10, "dim": dim, "classes": 3,
-                "dtype": "f32", "median_ms": median_ms, "quartiles_ms": [0.99 * median_ms, 1.01 * median_ms],
-                "runs": 5, "shader": "abc",
-            });
-            serde_json::from_value(row).unwrap()
-        };
         let mut record = Record::begin();
         record.rows = [
             (63, 6.3),
@@ -287,21 +308,46 @@ mod tests {
             (128, 12.8),
             (129, 12.9),
         ]
-        .map(|(dim, ms)| row(dim, ms))
+        .map(|(dim, ms)| row("a card", (10, dim), ms))
         .to_vec();
-        let text = of_sizes(&record, Axis::Dim);
+        let text = of_sizes(&record, "a card", Axis::Dim);
         assert!(
-            text.contains("1.50!") && text.contains("1 cliffs"),
+            text.contains("1.50!") && text.contains("cliffs: 1"),
             "{text}"
         );
         record.rows.push(Row {
             variant: "small SIDE=8".into(),
-            ..row(64, 4.8)
+            ..row("a card", (10, 64), 4.8)
         });
-        let text = of_constants(&record);
+        let text = of_constants(&record, "a card");
         assert!(
             text.contains("small SIDE=8") && text.contains("2.00"),
             "{text}"
         );
+        assert_eq!(of_constants(&record, "another"), "");
+    }
+
+    #[test]
+    fn every_size_of_every_shape_and_device_is_shown() {
+        let mut record = Record::begin();
+        let of = |device: &str, rows, dims: [usize; 3]| {
+            dims.map(|dim| row(device, (rows, dim), rows as f64 * dim as f64))
+        };
+        record.rows.extend(of("a card", 100, [15, 16, 17]));
+        record.rows.extend(of("a card", 200, [15, 16, 31]));
+        record.rows.extend(of("another", 100, [7, 8, 9]));
+        let text = of_sizes(&record, "a card", Axis::Dim);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert!(text.contains("on a card"), "{text}");
+        let head = ["kernel", "variant", "shape", "type", "15", "16", "17", "31"];
+        assert!(lines.iter().any(|line| line[..] == head), "{text}");
+        for shape in ["100x…x3", "200x…x3"] {
+            assert!(lines.iter().any(|line| line.contains(&shape)), "{text}");
+        }
+        let text = of_sizes(&record, "another", Axis::Dim);
+        assert!(text.contains(" 9") && !text.contains("17"), "{text}");
     }
 }

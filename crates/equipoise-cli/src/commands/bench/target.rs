@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use equipoise::core::{CpuCeilings, CpuEngine, Engine};
 use equipoise::gpu::wgpu::DeviceType;
-use equipoise::gpu::{self, DeviceChoice, Gpu, GpuEngine};
+use equipoise::gpu::{self, DeviceChoice, Gpu, GpuEngine, Timer};
 
 use super::record::{Ceilings, DeviceRecord};
 use crate::device::{Device, DeviceWish};
@@ -46,14 +46,7 @@ pub(super) fn open(wish: &DeviceWish) -> Result<Vec<Target>> {
 fn targets(device: &Device) -> Result<Vec<Target>> {
     Ok(match device {
         Device::Cpu => vec![Target::Cpu(CpuEngine::new())],
-        Device::Gpu(choice) => {
-            let gpu = Gpu::open(choice)?;
-            vec![Target::Gpu {
-                choice: *choice,
-                engine: Box::new(GpuEngine::new(gpu.clone())?),
-                gpu: Box::new(gpu),
-            }]
-        }
+        Device::Gpu(choice) => vec![Target::on_gpu(*choice)?],
         Device::Several(devices) => {
             let all = devices.iter().map(targets);
             all.collect::<Result<Vec<_>>>()?
@@ -79,6 +72,37 @@ impl Target {
             Target::Cpu(_) => false,
             Target::Gpu { gpu, .. } => gpu.adapter.get_info().device_type == DeviceType::Cpu,
         }
+    }
+
+    /// Whether nothing runs on it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Target::Cpu(_) => false,
+            Target::Gpu { gpu, .. } => {
+                let timer = Timer::new(&gpu.device, &gpu.queue);
+                timer.time(|_| Ok(())).is_err()
+            }
+        }
+    }
+
+    /// The same device, opened once more.
+    ///
+    /// # Errors
+    /// Where it does not open.
+    pub(super) fn reopened(&self) -> Result<Self> {
+        let Target::Gpu { choice, .. } = self else {
+            return Ok(Target::Cpu(CpuEngine::new()));
+        };
+        Self::on_gpu(*choice)
+    }
+
+    fn on_gpu(choice: DeviceChoice) -> Result<Self> {
+        let gpu = Gpu::open(&choice)?;
+        Ok(Target::Gpu {
+            choice,
+            engine: Box::new(GpuEngine::new(gpu.clone())?),
+            gpu: Box::new(gpu),
+        })
     }
 
     /// What it is. `known` are devices from whose names its own has to differ.

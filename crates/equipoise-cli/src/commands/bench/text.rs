@@ -107,12 +107,16 @@ fn cells(row: &Row) -> [String; 10] {
     ]
 }
 
-/// Three digits, or all before the point.
+/// Three digits, or all before the point; two of what is small.
 fn number(number: f64) -> String {
     match number {
         100.0.. => format!("{number:.0}"),
         10.0.. => format!("{number:.1}"),
-        _ => format!("{number:.2}"),
+        0.1.. => format!("{number:.2}"),
+        0.01.. => format!("{number:.3}"),
+        0.001.. => format!("{number:.4}"),
+        0.0 => "0".into(),
+        _ => format!("{number:.1e}"),
     }
 }
 
@@ -149,5 +153,7 @@ mod tests {
     fn numbers_have_three_digits() {
         let numbers = [0.123, 1.234, 12.34, 123.4, 12_345.6].map(number);
         assert_eq!(numbers, ["0.12", "1.23", "12.3", "123", "12346"]);
+        let small = [0.0, 1.234e-5, 0.00234, 0.0346].map(number);
+        assert_eq!(small, ["0", "1.2e-5", "0.0023", "0.035"]);
     }
 }

@@ -19,13 +19,13 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// A file whose kernel, if it was right, is in `rows`.
-    pub(super) fn new(own: &'a OwnKernel, rows: &[Row]) -> Self {
+    /// A file whose kernel, if it was right, is in `rows`. One that was not even `read` is looked at at once.
+    pub(super) fn new(own: &'a OwnKernel, read: bool, rows: &[Row]) -> Self {
         let label = own.label();
         let of_it = |row: &&Row| row.variant == label && row.name == own.kernel;
         Self {
             own,
-            seen: changed(own),
+            seen: changed(own).filter(|_| read),
             last: rows.iter().find(of_it).cloned(),
         }
     }
@@ -46,14 +46,15 @@ fn changed(own: &OwnKernel) -> Option<SystemTime> {
     std::fs::metadata(&own.path).ok()?.modified().ok()
 }
 
-/// Measures whatever changes until the program is ended. `measure` is given the kernel and returns its row.
+/// Measures whatever changes until the program is ended. `measure` is given the kernel and returns its row, or what is wrong
+/// with it.
 ///
 /// # Errors
-/// Where stdout cannot be written.
+/// Where stdout cannot be written, or nothing can be measured any more.
 pub(super) fn run(
     watched: &mut [Watched<'_>],
     console: Console,
-    mut measure: impl FnMut(&OwnKernel) -> std::result::Result<Row, String>,
+    mut measure: impl FnMut(&OwnKernel) -> Result<std::result::Result<Row, String>>,
 ) -> Result<()> {
     let names: Vec<String> = watched.iter().map(|watched| watched.own.label()).collect();
     console.note(format!("watching {}: ctrl-C ends it", names.join(", ")));
@@ -64,7 +65,7 @@ pub(super) fn run(
                 continue;
             }
             let name = watched.own.label();
-            match measure(watched.own) {
+            match measure(watched.own)? {
                 Ok(row) => {
                     let last = watched.last.as_ref().filter(|last| last.is_of(&row));
                     let against = last.map_or_else(String::new, |last| {

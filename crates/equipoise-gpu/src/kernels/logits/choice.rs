@@ -97,6 +97,11 @@ impl Logits {
         self.facts.software
     }
 
+    /// What the choice depends on.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Whether a name decides.
     pub(crate) fn is_named(&self) -> bool {
         self.named.is_some()

@@ -170,45 +170,40 @@ impl Arithmetic {
 
 impl Matrices {
     /// Lanes of a subgroup that the shaders are written for.
-    const SUBGROUP: u32 = matrix_16::SUBGROUP;
+    pub(crate) const SUBGROUP: u32 = matrix_16::SUBGROUP;
 
     fn lacks(self, facts: &Facts, shader: &Shader, head: &Head) -> Option<String> {
-        let size = self.size;
-        let needs = [
-            (
-                facts.runs(shader.backends),
-                format!("it runs on {:?}", shader.backends),
-            ),
-            (
-                facts.multiplies(size),
-                format!("the device does not multiply f16 matrices of {size}×{size} in f32"),
-            ),
-            (
-                facts.subgroup == Some(Self::SUBGROUP),
-                format!(
-                    "the device's subgroups are not always {} lanes",
-                    Self::SUBGROUP
-                ),
-            ),
-            (
-                facts.workgroup_bytes >= shader.workgroup_bytes,
-                format!(
-                    "it needs {} bytes of workgroup memory",
-                    shader.workgroup_bytes
-                ),
-            ),
-            (
-                head.dim().is_multiple_of(4),
-                format!("{} columns are no multiple of 4", head.dim()),
-            ),
-            (
-                split::scale(head.weight()).is_some(),
-                "the head's weights are too large or too small to be scaled to f16".into(),
-            ),
-        ];
-        let missing = needs.into_iter().find(|(met, _)| !met);
-        missing.map(|(_, reason)| reason)
+        let (backends, bytes) = (shader.backends, shader.workgroup_bytes);
+        let unlike = (!facts.runs(backends)).then(|| format!("it runs on {backends:?}"));
+        unlike
+            .or_else(|| lacking_cores(facts, self.size, Self::SUBGROUP))
+            .or_else(|| {
+                let fits = facts.workgroup_bytes >= bytes;
+                (!fits).then(|| format!("it needs {bytes} bytes of workgroup memory"))
+            })
+            .or_else(|| unfit_for_f16(head))
     }
+}
+
+/// What keeps matrices of `size`, multiplied by subgroups of so many lanes, from a device.
+pub(crate) fn lacking_cores(facts: &Facts, size: u32, subgroup: u32) -> Option<String> {
+    if !facts.multiplies(size) {
+        return Some(format!(
+            "the device does not multiply f16 matrices of {size}×{size} in f32"
+        ));
+    }
+    (facts.subgroup != Some(subgroup))
+        .then(|| format!("the device's subgroups are not always {subgroup} lanes"))
+}
+
+/// What keeps a head from f16 weights as matrix cores read them.
+pub(crate) fn unfit_for_f16(head: &Head) -> Option<String> {
+    if !head.dim().is_multiple_of(4) {
+        return Some(format!("{} columns are no multiple of 4", head.dim()));
+    }
+    split::scale(head.weight())
+        .is_none()
+        .then(|| "the head's weights are too large or too small to be scaled to f16".into())
 }
 
 const _: () = assert!(matrix_16::SUBGROUP == matrix_8::SUBGROUP);

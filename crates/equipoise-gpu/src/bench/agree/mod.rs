@@ -1,9 +1,17 @@
 //! What a version computed for some rows, and its CPU twin: whether they agree.
+//!
+//! Nothing that decides what is compared comes from the version: which rows have an answer follows from their norms, as the
+//! kernels of the engine made them.
+
+mod gradients;
+mod scores;
 
 use equipoise_core::cpu::twins::{self, Twins};
 use equipoise_core::engine::{
-    Candidate, Nearest, NearestGradient, RowStatistics, UNDECIDABLE, UNREACHABLE,
+    ALL_CLASSES, Candidate, NO_CLASS, NONFINITE, Nearest, RowStatistics, UNDECIDABLE, UNREACHABLE,
 };
+use equipoise_shaders::class_candidates_plain::NONFINITE_ROW;
+use equipoise_shaders::row_norms_f32::HUGE;
 
 use super::KernelBench;
 use super::check::{Inputs, Selected};
@@ -17,6 +25,9 @@ const ROUNDING: f32 = 1e-5;
 
 /// Of sums of exponentials: WGSL's exp is within 3 + 2|x| ULP, and x is at most 80.
 const OF_SUMS: f32 = 1e-4;
+
+/// Of what WGSL's exp and log make near 1 and 0, absolutely: log is within 2⁻²¹.
+const OF_LOGARITHMS: f64 = 1e-6;
 
 /// Factors of the tolerance by which a comparison may fall either way.
 const NUDGES: [f32; 3] = [1.0, 1.0 - ROUNDING, 1.0 + ROUNDING];
@@ -53,7 +64,7 @@ impl KernelBench<'_> {
             };
             // An upper bound, to what roundings may add up to.
             let room = 1.0 + (dim + 64) as f32 / (1 << 20) as f32;
-            let range = norm * (1.0 - ROUNDING)..=norm * room + 1e-30;
+            let range = norm.min(HUGE) * (1.0 - ROUNDING)..=norm * room + 1e-30;
             agree("norm", range.contains(found), row, found, &range)?;
         }
         Ok(())
@@ -66,20 +77,14 @@ impl KernelBench<'_> {
         inputs: &Inputs,
     ) -> Result<(), String> {
         let twins = Twins::new(self.head);
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let (row, found) = (rows.row(index), &found[index]);
-            agree(
-                "tolerance",
-                near(found.tolerance, tolerance),
-                row,
-                found,
-                &tolerance,
-            )?;
-            if !is_scored(tolerance) {
+        self.each_row(rows, inputs, |given| {
+            let found = &found[given.index];
+            given.tolerance_agrees(found.tolerance, found)?;
+            if !given.is_scored() {
                 return Ok(());
             }
-            either_way(tolerance, |tolerance| {
-                let twin = twins.row_statistics(logits, tolerance);
+            either_way(given.tolerance, |tolerance| {
+                let twin = twins.row_statistics(given.logits, tolerance);
                 let codes = |of: &RowStatistics| (of.predicted, of.runner_up, of.rival);
                 let scale = twin.sum + twin.moment;
                 let same = codes(found) == codes(&twin)
@@ -90,7 +95,7 @@ impl KernelBench<'_> {
                         (found.mase_lower, found.mase_upper),
                         (twin.mase_lower, twin.mase_upper),
                     );
-                agree("statistics", same, row, found, &twin)
+                agree("statistics", same, given.row, found, &twin)
             })
         })
     }
@@ -110,18 +115,22 @@ impl KernelBench<'_> {
         let bytes = list_bytes(count) - 4;
         let mut found: Vec<Candidate> = self.read_ranges(&self.block.found, &[(4, bytes)])?;
         found.sort_by_key(|candidate| (candidate.row, candidate.class));
+        if let Some(last) = found.last().filter(|last| last.row >= self.block.rows) {
+            return Ok(Err(format!("{last:?}: there is no such row")));
+        }
         let twins = Twins::new(self.head);
-        Ok(self.each_row(rows, inputs, |index, logits, tolerance| {
-            let row = rows.row(index);
+        Ok(self.each_row(rows, inputs, |given| {
+            let row = given.row;
             let start = found.partition_point(|candidate| (candidate.row as usize) < row);
             let of_row = &found[start..];
             let end = of_row.partition_point(|candidate| candidate.row as usize == row);
             let of_row = &of_row[..end];
-            if !is_scored(tolerance) {
-                return Ok(());
+            if !given.is_scored() {
+                let odd = odd_candidate(row as u32, given.tolerance);
+                return agree("candidates", of_row == [odd], row, &of_row, &[odd]);
             }
-            either_way(tolerance, |tolerance| {
-                let twin = twins.class_candidates(logits, tolerance, self.thresholds);
+            either_way(given.tolerance, |tolerance| {
+                let twin = twins.class_candidates(given.logits, tolerance, self.thresholds);
                 self.lists_agree(row, of_row, &twin)
             })
         }))
@@ -167,156 +176,45 @@ impl KernelBench<'_> {
         }
     }
 
-    pub(super) fn scores_agree(
-        &self,
-        distances: &[f32],
-        columns: &[Vec<u32>],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let (twins, classes) = (Twins::new(self.head), self.head.classes());
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            if !is_scored(tolerance) {
-                return Ok(());
-            }
-            let row = rows.row(index);
-            // Of logits that are certain the bounds are the distance, to half of their rounding.
-            let twin = twins.row_statistics(logits, 0.0);
-            let number = |column: usize| f32::from_bits(columns[column][index]);
-            let least = (twin.mase_lower + twin.mase_upper) / 2.0;
-            let of_bounds = |found: f32, expected: f32| match expected >= UNREACHABLE / 2.0 {
-                true => found == f32::INFINITY,
-                false => (found - expected).abs() <= 1e-3 * expected + 1e-30,
-            };
-            agree(
-                "distance",
-                of_bounds(number(2), least),
-                row,
-                &number(2),
-                &least,
-            )?;
-            let own = distances[index * classes..(index + 1) * classes]
-                .iter()
-                .fold(f32::INFINITY, |least, distance| least.min(*distance));
-            agree("least distance", own == number(2), row, &own, &number(2))?;
-            if classes > 1 {
-                let rest = twin.sum * (-twin.gap).exp();
-                let confidence = 1.0 / (1.0 + rest);
-                let same = within(number(4), confidence, OF_SUMS * confidence);
-                agree("confidence", same, row, &number(4), &confidence)?;
-            }
-            Ok(())
-        })
-    }
-
     pub(super) fn nearest_agree(
         &self,
         found: &[Nearest],
         rows: Selected,
         inputs: &Inputs,
     ) -> Result<(), String> {
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let (row, found) = (rows.row(index), &found[index]);
-            agree(
-                "tolerance",
-                near(found.tolerance, tolerance),
-                row,
-                found,
-                &tolerance,
-            )?;
-            if !is_scored(tolerance) {
+        self.each_row(rows, inputs, |given| {
+            let found = &found[given.index];
+            given.tolerance_agrees(found.tolerance, found)?;
+            if !given.is_scored() {
                 return Ok(());
             }
-            let twin = twins::nearest(logits, tolerance);
+            let twin = twins::nearest(given.logits, given.tolerance);
             let numbers = |of: &Nearest| (of.centre, of.top, of.second);
-            agree(
-                "nearest",
-                numbers(found) == numbers(&twin),
-                row,
-                found,
-                &twin,
-            )
+            let same = numbers(found) == numbers(&twin);
+            agree("nearest", same, given.row, found, &twin)
         })
     }
 
-    pub(super) fn gradients_agree(
-        &self,
-        gradients: &[f32],
-        found: &[NearestGradient],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let classes = self.head.classes();
-        self.each_row(rows, inputs, |index, logits, tolerance| {
-            let row = rows.row(index);
-            let (numbers, record) = (
-                &gradients[index * classes..(index + 1) * classes],
-                &found[index],
-            );
-            if !is_scored(tolerance) || !is_scored(record.nearest.tolerance) {
-                return Ok(());
-            }
-            let Some((twin, square)) = twins::gradient(logits, tolerance) else {
-                return Ok(());
-            };
-            for (class, (found, twin)) in numbers.iter().zip(&twin).enumerate() {
-                let same = within(*found, *twin, OF_SUMS * twin.abs() + 1e-30);
-                agree(
-                    &format!("gradient of class {class}"),
-                    same,
-                    row,
-                    found,
-                    twin,
-                )?;
-            }
-            let same = within(record.square, square, 4.0 * OF_SUMS * square + 1e-30);
-            agree("square of the gradient", same, row, record, &square)
-        })
-    }
-
-    pub(super) fn nearest_gradients_agree(
-        &self,
-        gradients: &[f32],
-        found: &[NearestGradient],
-        rows: Selected,
-        inputs: &Inputs,
-    ) -> Result<(), String> {
-        let classes = self.head.classes();
-        self.each_row(rows, inputs, |index, logits, _| {
-            let (row, nearest) = (rows.row(index), &found[index].nearest);
-            if !is_scored(nearest.tolerance) {
-                return Ok(());
-            }
-            let gradient = &gradients[index * classes..(index + 1) * classes];
-            // The timed block's biases are its thresholds.
-            let bias = self.thresholds;
-            let twin = twins::nearest_gradient(logits, gradient, bias, nearest.tolerance);
-            let products = logits.iter().zip(gradient).zip(bias);
-            let largest = products.fold(0.0f32, |most, ((a, b), bias)| {
-                most.max((a * b).abs()).max(bias.abs())
-            });
-            let slack = ROUNDING * largest + 1e-30;
-            let same = within(nearest.top, twin.top, slack)
-                && within(nearest.second, twin.second, slack)
-                && (nearest.centre == twin.centre || twin.top - twin.second <= 2.0 * slack);
-            agree("nearest centre", same, row, nearest, &twin)
-        })
-    }
-
-    /// Runs `compare` on each selected row: its place among them, its logits and its tolerance.
+    /// Runs `compare` on what is given of each selected row.
     fn each_row(
         &self,
         rows: Selected,
         inputs: &Inputs,
-        compare: impl Fn(usize, &[f32], f32) -> Result<(), String>,
+        compare: impl Fn(Given<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
         let logits = inputs.logits.chunks(self.head.classes());
         for (index, (logits, norm)) in logits.zip(&inputs.norms).enumerate().take(rows.len()) {
             let tolerance = match *norm < 0.0 {
-                true => equipoise_core::engine::NONFINITE,
+                true => NONFINITE,
                 false => self.block.tolerance.of_norm(*norm),
             };
-            compare(index, logits, tolerance)?;
+            compare(Given {
+                index,
+                row: rows.row(index),
+                logits,
+                norm: *norm,
+                tolerance,
+            })?;
         }
         Ok(())
     }
@@ -329,6 +227,46 @@ impl KernelBench<'_> {
             self.values.slice(row * dim..(row + 1) * dim).widen(wide);
         }
         wide
+    }
+}
+
+/// What a version is given of a row.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    /// Its place among the selected rows.
+    index: usize,
+    row: usize,
+    logits: &'a [f32],
+    norm: f32,
+    /// How far its logits may be off, or why it has no answer.
+    tolerance: f32,
+}
+
+impl Given<'_> {
+    fn is_scored(&self) -> bool {
+        is_scored(self.tolerance)
+    }
+
+    /// Whether a version found the row's tolerance, in what it wrote of the row.
+    fn tolerance_agrees(&self, found: f32, record: &dyn std::fmt::Debug) -> Result<(), String> {
+        let same = near(found, self.tolerance);
+        agree("tolerance", same, self.row, record, &self.tolerance)
+    }
+}
+
+/// What stands in the list for a row without an answer.
+fn odd_candidate(row: u32, tolerance: f32) -> Candidate {
+    Candidate {
+        row,
+        class: match tolerance == NONFINITE {
+            true => NONFINITE_ROW,
+            false => ALL_CLASSES,
+        },
+        predicted: NO_CLASS,
+        runner_up: NO_CLASS,
+        rival: NO_CLASS,
+        lower: 0.0,
+        upper: UNREACHABLE,
     }
 }
 
