@@ -18,6 +18,9 @@ const LANES: usize = 8;
 /// Rows summed side by side: as many sums as hide an addition's latency.
 pub(crate) const ROWS: usize = 4;
 
+/// Numbers of a row whose products are made side by side; they are added one after the other.
+const STEP: usize = 4;
+
 /// Rows, or entries, that a thread settles together.
 pub(crate) const TOGETHER: usize = 16;
 
@@ -178,9 +181,26 @@ impl<'a> ExactSums<'a> {
             #[inline(always)]
             || {
                 let (mut z_p, mut z_c, mut square) = ([0.0f64; N], [0.0f64; N], [0.0f64; N]);
-                for m in 0..dim {
-                    for (i, (x, w_p, w_c)) in lines.iter().enumerate() {
-                        let (x, w_p, w_c) = (f64::from(x[m]), f64::from(w_p[m]), f64::from(w_c[m]));
+                let in_steps = lines
+                    .map(|(x, w_p, w_c)| [x, w_p, w_c].map(|numbers| numbers.as_chunks::<STEP>()));
+                for step in 0..dim / STEP {
+                    for (i, lines) in in_steps.iter().enumerate() {
+                        let [x, w_p, w_c] = lines.map(|(steps, _)| steps[step].map(f64::from));
+                        let terms = std::array::from_fn::<_, STEP, _>(|k| {
+                            let apart = w_p[k] - w_c[k];
+                            (x[k] * w_p[k], x[k] * w_c[k], apart * apart)
+                        });
+                        for (of_p, of_c, of_square) in terms {
+                            z_p[i] += of_p;
+                            z_c[i] += of_c;
+                            square[i] += of_square;
+                        }
+                    }
+                }
+                for (i, lines) in in_steps.iter().enumerate() {
+                    let [x, w_p, w_c] = lines.map(|(_, rest)| rest);
+                    for ((x, w_p), w_c) in x.iter().zip(w_p).zip(w_c) {
+                        let (x, w_p, w_c) = (f64::from(*x), f64::from(*w_p), f64::from(*w_c));
                         z_p[i] += x * w_p;
                         z_c[i] += x * w_c;
                         square[i] += (w_p - w_c) * (w_p - w_c);

@@ -132,6 +132,12 @@ pub trait Pool: Sync {
     fn prefetch(&self, start: usize, rows: usize) {
         let _ = (start, rows);
     }
+
+    /// Says that the calling thread reads the rows from `start` on next, so that the storage may make them ready at
+    /// once. Rows beyond the end are none.
+    fn touch(&self, start: usize, rows: usize) {
+        let _ = (start, rows);
+    }
 }
 
 /// Rows that [`Pool::embeddings`] is asked for at a time: from a device they come in one go.

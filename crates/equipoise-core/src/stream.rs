@@ -311,4 +311,8 @@ impl Pool for Window<'_> {
     fn prefetch(&self, start: usize, rows: usize) {
         self.batch.prefetch(start.saturating_sub(self.first), rows);
     }
+
+    fn touch(&self, start: usize, rows: usize) {
+        self.batch.touch(start.saturating_sub(self.first), rows);
+    }
 }

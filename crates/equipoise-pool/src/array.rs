@@ -164,17 +164,32 @@ impl Array {
 
 impl Array {
     /// Has the system read the rows `range` ahead, where they are in a mapped file.
+    #[cfg(unix)]
     pub(crate) fn prefetch(&self, range: std::ops::Range<usize>) {
-        #[cfg(unix)]
+        self.advise(range, memmap2::Advice::WillNeed);
+    }
+
+    /// Has the system map the rows `range` at once, which is cheaper than a page whenever one is met.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn touch(&self, range: std::ops::Range<usize>) {
+        self.advise(range, memmap2::Advice::PopulateRead);
+    }
+
+    #[cfg(unix)]
+    fn advise(&self, range: std::ops::Range<usize>, advice: memmap2::Advice) {
         if let Data::Mapped { file, start, dtype } = &self.data {
             let row = self.dim * dtype.size();
             let (first, length) = (start + range.start * row, range.len() * row);
             // Advice: without it the pages come when they are touched.
-            let _ = file.advise_range(memmap2::Advice::WillNeed, first, length);
+            let _ = file.advise_range(advice, first, length);
         }
-        #[cfg(not(unix))]
-        let _ = range;
     }
+
+    #[cfg(not(unix))]
+    pub(crate) fn prefetch(&self, _: std::ops::Range<usize>) {}
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn touch(&self, _: std::ops::Range<usize>) {}
 }
 
 const COPIED: &str = "its numbers are not aligned, so they were copied to memory";

@@ -30,6 +30,18 @@ pub struct EmbeddingPool {
 }
 
 impl EmbeddingPool {
+    /// Tells shards which of their rows are among `rows` from `start` on.
+    fn in_shards(&self, start: usize, rows: usize, tell: impl Fn(&Array, std::ops::Range<usize>)) {
+        let end = start.saturating_add(rows).min(self.rows);
+        for (shard, first) in self.shards.iter().zip(&self.starts) {
+            let last = (first + shard.rows).min(end);
+            let begin = start.max(*first);
+            if begin < last {
+                tell(shard, begin - first..last - first);
+            }
+        }
+    }
+
     /// Opens a pool; a folder is a store, and a file that [`crate::join_stores`] wrote is several.
     ///
     /// # Errors
@@ -262,13 +274,10 @@ impl Pool for EmbeddingPool {
     }
 
     fn prefetch(&self, start: usize, rows: usize) {
-        let end = start.saturating_add(rows).min(self.rows);
-        for (shard, first) in self.shards.iter().zip(&self.starts) {
-            let last = (first + shard.rows).min(end);
-            let begin = start.max(*first);
-            if begin < last {
-                shard.prefetch(begin - first..last - first);
-            }
-        }
+        self.in_shards(start, rows, Array::prefetch);
+    }
+
+    fn touch(&self, start: usize, rows: usize) {
+        self.in_shards(start, rows, Array::touch);
     }
 }

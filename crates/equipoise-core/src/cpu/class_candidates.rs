@@ -29,25 +29,28 @@ pub(crate) fn run(
         .chunks_exact(LANES)
         .zip(thresholds.chunks_exact(LANES));
     for (chunk, (lower, thresholds)) in chunks.enumerate() {
-        let found = below(lower, thresholds);
+        let mut found = 0u32;
+        for lane in 0..LANES {
+            found |= u32::from(lower[lane] < thresholds[lane]) << lane;
+        }
         if found == 0 {
             continue;
         }
         let first = chunk * LANES;
         let upper = uppers(row, &verdict, first);
-        out.reserve(found as usize);
-        for lane in 0..LANES {
-            if lower[lane] < thresholds[lane] {
-                out.push(Candidate {
-                    row: index,
-                    class: (first + lane) as u32,
-                    predicted,
-                    runner_up,
-                    rival,
-                    lower: lower[lane],
-                    upper: upper[lane],
-                });
-            }
+        out.reserve(LANES);
+        while found != 0 {
+            let lane = found.trailing_zeros() as usize % LANES;
+            found &= found - 1;
+            out.push(Candidate {
+                row: index,
+                class: (first + lane) as u32,
+                predicted,
+                runner_up,
+                rival,
+                lower: lower[lane],
+                upper: upper[lane],
+            });
         }
     }
 }

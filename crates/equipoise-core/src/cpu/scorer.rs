@@ -482,6 +482,7 @@ impl Scorer for CpuScorer<'_> {
         let part = |index: usize, out: Output<'_>| {
             let range: Range<usize> = index * part_rows..rows.min((index + 1) * part_rows);
             let values = values.slice(range.start * dim..range.end * dim);
+            self.pool.touch(start + range.start, range.len());
             self.part(range.start, values, &shared, out)
         };
         answer.clear();
