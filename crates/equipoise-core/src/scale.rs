@@ -53,8 +53,9 @@ impl BoundaryScales {
         (squares.par_iter_mut().enumerate())
             .for_each(|(class, sum)| *sum = square(head.class_weight(class)));
         let in_common = square(&mean) * classes as f64 / squares.iter().sum::<f64>();
-        // Also where a sum is not finite.
-        let centred = (!(in_common < LITTLE_IN_COMMON)).then(|| {
+        // Not where a sum is not finite.
+        let is_little = in_common < LITTLE_IN_COMMON;
+        let centred = (!is_little).then(|| {
             let mut centred = vec![0.0; head.weight().len()];
             centred
                 .par_chunks_mut(dim)

@@ -6,6 +6,7 @@
 
 mod centres;
 mod class_candidates;
+mod engine;
 mod gradients;
 pub mod logits;
 mod nearest;
@@ -19,5 +20,5 @@ mod row_statistics;
 mod scorer;
 pub mod twins;
 
+pub use engine::CpuEngine;
 pub use row_scores::{RowScores, row_scores};
-pub use scorer::CpuEngine;
