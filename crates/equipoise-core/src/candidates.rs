@@ -104,6 +104,13 @@ impl Candidates {
         }
     }
 
+    /// Bytes that the memory of two blocks' takes at most, which grows by doubling: so many candidates, of so many
+    /// rows, for so many classes, in one part.
+    pub fn bytes(candidates: u64, rows: u64, classes: u64) -> u64 {
+        let (place, known) = (size_of::<Place>() as u64, size_of::<(u32, Codes)>() as u64);
+        4 * (candidates * place + rows * known + 4 * (classes + 2))
+    }
+
     /// Forgets all, and keeps the memory.
     pub fn clear(&mut self) {
         self.starts.clear();

@@ -1,6 +1,6 @@
 //! How a head and its blocks are laid out within a device's limits.
 
-use equipoise_core::engine::{Nearest, NearestGradient, Task};
+use equipoise_core::engine::{Candidates, Nearest, NearestGradient, Task};
 use equipoise_core::memory::{MemoryPlan, Place, ScanShape, within};
 use equipoise_core::{Candidate, RowStatistics};
 
@@ -124,6 +124,10 @@ impl Plan {
         plan.add(Place::Host, "head", 4 * classes * dim);
         plan.add(Place::Host, "embeddings on their way", depth * values);
         plan.add(Place::Host, "results on their way", depth * prefix + list);
+        if shape.task == Task::Boundaries {
+            let by_class = Candidates::bytes(self.capacity as u64, rows, classes);
+            plan.add(Place::Host, "candidates by class", by_class);
+        }
         plan
     }
 

@@ -2,7 +2,7 @@
 
 use super::logits::Columns;
 use super::row::LANES;
-use crate::engine::{Candidate, Codes, Nearest, NearestGradient, Place as Listed, Task};
+use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
 
 /// Most rows of a part: more make the product no faster.
@@ -142,12 +142,13 @@ impl CpuPlan {
         }
         // As they are found, and by class, this block's and the last one's, in memory that grows by doubling.
         let candidates = (self.capacity + self.threads * classes) as u64;
-        let each = 2 * size_of::<Candidate>() + 4 * size_of::<Listed>();
-        plan.add(Place::Host, "candidates", candidates * each as u64);
-        let parts = (self.max_rows.div_ceil(self.part_rows).max(1)) as u64;
-        let known = 2 * self.max_rows as u64 * size_of::<(u32, Codes)>() as u64;
-        let starts = 2 * parts * 4 * classes as u64;
-        plan.add(Place::Host, "candidates by class", known + starts);
+        let found = 2 * candidates * size_of::<Candidate>() as u64;
+        plan.add(Place::Host, "candidates", found);
+        // Each part has places where its classes begin.
+        let parts = self.max_rows.div_ceil(self.part_rows) + self.threads;
+        let starts = (parts * classes) as u64;
+        let by_class = Candidates::bytes(candidates, self.max_rows as u64, starts);
+        plan.add(Place::Host, "candidates by class", by_class);
         plan
     }
 }
