@@ -20,7 +20,10 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
         .filter(|path| path.is_dir() || path.extension().is_some_and(|found| found == extension))
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .filter(|stem| {
-            !["mod", "plan", "row", "centres", "scorer", "twins", "import"].contains(&stem.as_str())
+            let others = [
+                "mod", "engine", "plan", "row", "centres", "scorer", "twins", "import",
+            ];
+            !others.contains(&stem.as_str())
         })
         .collect()
 }
