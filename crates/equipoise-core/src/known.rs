@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether the key is known: it is `lower`.
     pub(crate) fn is_settled(&self) -> bool {
-        self.lower == self.upper
+        self.slot().is_settled()
     }
 
     /// Whether its predicted class and runner-up are known.

@@ -140,9 +140,12 @@ impl<'e> Stream<'e> {
             self.selection.add_work(work);
             let known = known.into_iter().map(|listed| (listed.row, listed));
             self.known.extend(known);
-            let slots = lists.iter().flat_map(|list| &list.entries);
-            let kept: HashSet<usize> = slots.map(|slot| slot.row).collect();
-            self.known.retain(|row, _| kept.contains(row));
+            // A row may be in many lists: they are looked through when more rows are known than they have entries.
+            if self.known.len() > lists.iter().map(|list| list.entries.len()).sum() {
+                let slots = lists.iter().flat_map(|list| &list.entries);
+                let kept: HashSet<usize> = slots.map(|slot| slot.row).collect();
+                self.known.retain(|row, _| kept.contains(row));
+            }
         }
         self.rows = window.rows();
         self.lists = Some(lists);

@@ -64,7 +64,7 @@ impl Columns {
         self.stride.min(self.classes.next_multiple_of(8))
     }
 
-    /// How many rows of memory for `rows` rows' slices a product takes, in numbers.
+    /// Numbers of scratch memory that a product of `rows` rows takes.
     pub(crate) fn copied(rows: usize, dim: usize, classes: usize) -> usize {
         match classes >= MANY_CLASSES {
             true => rows * (SLICE.min(dim) + APART),
@@ -76,12 +76,11 @@ impl Columns {
     /// See [`Columns::written`].
     pub fn multiply(&self, x: &[f32], slice: &mut Vec<f32>, out: &mut [f32]) {
         let (dim, rows) = (self.dim, x.len() / self.dim);
-        assert!(out.len() >= rows * self.stride);
         slice.resize(Self::copied(rows, dim, self.classes), 0.0);
         for first in (0..dim).step_by(SLICE) {
             let depth = SLICE.min(dim - first);
             let (x, apart) = match slice.is_empty() {
-                true => (&x[first..], dim),
+                true => (x.get(first..).unwrap_or_default(), dim),
                 false => {
                     let apart = depth + APART;
                     let copies = slice.chunks_exact_mut(apart).zip(x.chunks_exact(dim));
@@ -90,32 +89,15 @@ impl Columns {
                     (&slice[..], apart)
                 }
             };
-            // SAFETY: rows of `x` are `apart` numbers from each other and at least `depth` long from where it begins;
-            // `values` holds `depth` lines of `stride` from line `first` on, of which `written` ≤ stride are read;
-            // `out` holds as many lines as there are rows, as asserted, is borrowed mutably and overlaps neither.
-            unsafe {
-                gemm::gemm(
-                    rows,
-                    self.written(),
-                    depth,
-                    out.as_mut_ptr(),
-                    1,
-                    self.stride as isize,
-                    first > 0,
-                    x.as_ptr(),
-                    1,
-                    apart as isize,
-                    self.values.as_ptr().add(first * self.stride),
-                    1,
-                    self.stride as isize,
-                    1.0f32,
-                    1.0f32,
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
-            }
+            let columns = &self.values[first * self.stride..];
+            product(
+                [rows, depth, self.written()],
+                Matrix::new(x, apart, 1),
+                Matrix::new(columns, self.stride, 1),
+                (out, self.stride),
+                first > 0,
+                Parallelism::None,
+            );
         }
     }
 }
@@ -124,34 +106,80 @@ impl Columns {
 /// `out`, (lines, width), on all cores.
 pub(crate) fn multiply(lines: &[f32], weight: &[f32], dim: usize, width: usize, out: &mut [f32]) {
     let rows = lines.len() / dim;
-    assert!(weight.len() >= width * dim && out.len() >= rows * width);
     for first in (0..dim).step_by(SLICE) {
-        let depth = SLICE.min(dim - first);
-        // SAFETY: the accesses are rows · dim, width · dim and rows · width numbers from the beginning at most,
-        // which the slices hold as asserted; `out` is borrowed mutably and overlaps neither operand.
-        unsafe {
-            gemm::gemm(
-                rows,
-                width,
-                depth,
-                out.as_mut_ptr(),
-                1,
-                width as isize,
-                first > 0,
-                lines.as_ptr().add(first),
-                1,
-                dim as isize,
-                weight.as_ptr().add(first),
-                dim as isize,
-                1,
-                1.0f32,
-                1.0f32,
-                false,
-                false,
-                false,
-                Parallelism::Rayon(0),
-            );
+        product(
+            [rows, SLICE.min(dim - first), width],
+            Matrix::new(lines.get(first..).unwrap_or_default(), dim, 1),
+            Matrix::new(&weight[first..], 1, dim),
+            (out, width),
+            first > 0,
+            Parallelism::Rayon(0),
+        );
+    }
+}
+
+/// A matrix among numbers: how far its rows are from each other, and its columns.
+#[derive(Clone, Copy)]
+struct Matrix<'m> {
+    numbers: &'m [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'m> Matrix<'m> {
+    fn new(numbers: &'m [f32], row: usize, column: usize) -> Self {
+        Self {
+            numbers,
+            row,
+            column,
         }
+    }
+
+    /// Whether so many rows and columns, at least one of each, are all among the numbers.
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        (rows - 1) * self.row + (columns - 1) * self.column < self.numbers.len()
+    }
+}
+
+/// Writes A B, (rows, depth) times (depth, columns), to `out`, whose rows are `stride` from each other, or adds it to
+/// what is there.
+fn product(
+    [rows, depth, columns]: [usize; 3],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    (out, stride): (&mut [f32], usize),
+    add: bool,
+    parallelism: Parallelism,
+) {
+    if rows * depth * columns == 0 {
+        return;
+    }
+    assert!(a.holds(rows, depth) && b.holds(depth, columns));
+    assert!(columns <= stride && Matrix::new(out, stride, 1).holds(rows, columns));
+    // SAFETY: every number read or written is within its slice, as asserted; `out` is borrowed mutably, its rows do not
+    // overlap, and it overlaps neither operand.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            depth,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            add,
+            a.numbers.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.numbers.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            parallelism,
+        );
     }
 }
 
@@ -168,7 +196,7 @@ mod tests {
         const GUARD: f32 = 12345.0;
         let numbers = Philox::new(7, Purpose::Drawing, 0, 0);
         let number = |i: usize| (numbers.uniform(i as u64) - 0.5) as f32;
-        for rows in [1, 2, 5, 16, 33] {
+        for rows in [0, 1, 2, 5, 16, 33] {
             for classes in [1, 3, 8, 15, 49, 100, 300] {
                 for dim in [1, 2, 7, 64, 511, 512, 513, 1100] {
                     let stride = classes + 11;

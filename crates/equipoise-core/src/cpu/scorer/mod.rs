@@ -2,7 +2,6 @@
 
 mod part;
 
-use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
@@ -17,7 +16,7 @@ use crate::engine::{
     ACCEPT_NONE, Answer, BoundaryScales, Candidates, NO_BOUNDARY, Precision, Question, Scorer,
     Task, Tolerance,
 };
-use crate::{Chunk, Head, Pool, Result, RowSet};
+use crate::{Chunk, Head, Pool, Result, RowSet, Values};
 
 /// See the module.
 pub(super) struct CpuScorer<'a> {
@@ -48,6 +47,7 @@ enum Scales {
     /// Nobody asks for them.
     Needless,
 }
+
 impl<'a> CpuScorer<'a> {
     pub(super) fn new(
         plan: CpuPlan,
@@ -81,6 +81,75 @@ impl<'a> CpuScorer<'a> {
             ready: None,
         }
     }
+
+    /// Answers about a block, whose place is in `answer`, part by part.
+    fn fill(
+        &self,
+        answer: &mut Answer,
+        values: Values<'_>,
+        available: &RowSet,
+        question: Question<'_>,
+    ) {
+        let (start, rows, dim) = (answer.start, answer.rows, self.head.dim());
+        // As many parts for each thread, so that none waits for the others while they do one more.
+        let parts = rows.div_ceil(self.plan.part_rows);
+        let parts = parts.max(1).next_multiple_of(rayon::current_num_threads());
+        let part_rows = rows.div_ceil(parts).max(1);
+        let shared = Shared {
+            start,
+            available,
+            found: AtomicUsize::new(0),
+        };
+        let part = |index: usize, out: Output<'_>| {
+            let range = index * part_rows..rows.min((index + 1) * part_rows);
+            let values = values.slice(range.start * dim..range.end * dim);
+            self.pool.touch(start + range.start, range.len());
+            self.part(range.start, values, &shared, out)
+        };
+        let per_part = (part_rows, rows);
+        let nonfinite = match question {
+            Question::RowStatistics { exponentials } => {
+                each_part(&mut answer.statistics, per_part, |index, out| {
+                    part(index, Output::Statistics(out, exponentials))
+                })
+            }
+            Question::RowKeys { score } => each_part(&mut answer.keys, per_part, |index, out| {
+                part(index, Output::Keys(out, score))
+            }),
+            Question::Nearest => each_part(&mut answer.nearest, per_part, |index, out| {
+                part(index, Output::Nearest(out))
+            }),
+            Question::NearestGradient => {
+                each_part(&mut answer.gradients, per_part, |index, out| {
+                    part(index, Output::NearestGradient(out))
+                })
+            }
+            Question::ClassCandidates { .. } => {
+                let parts = rows.div_ceil(part_rows);
+                answer.candidates.resize_with(parts, Candidates::default);
+                let outs = answer.candidates.par_iter_mut().enumerate();
+                outs.map(|(index, out)| part(index, Output::Candidates(out)))
+                    .collect()
+            }
+        };
+        let nonfinite = nonfinite.into_iter().flatten();
+        answer.nonfinite.extend(nonfinite.map(|row| start + row));
+        if shared.found.into_inner() > self.plan.capacity {
+            answer.candidates.iter_mut().for_each(Candidates::clear);
+            answer.overflow = true;
+        }
+    }
+}
+
+/// Runs `part` on the records of each part, `part_rows` of `rows`; returns what each returned.
+fn each_part<T: bytemuck::Zeroable + Clone + Send>(
+    records: &mut Vec<T>,
+    (part_rows, rows): (usize, usize),
+    part: impl Fn(usize, &mut [T]) -> Vec<usize> + Sync,
+) -> Vec<Vec<usize>> {
+    records.resize(rows, T::zeroed());
+    let parts = records.par_chunks_mut(part_rows).enumerate();
+    parts.map(|(index, out)| part(index, out)).collect()
 }
 
 impl Scorer for CpuScorer<'_> {
@@ -120,66 +189,9 @@ impl Scorer for CpuScorer<'_> {
             self.thresholds.resize(self.plan.stride, ACCEPT_NONE);
         }
         let mut answer = self.ready.take().unwrap_or_default();
-        // As many parts for each thread, so that none waits for the others while they do one more.
-        let parts = rows.div_ceil(self.plan.part_rows);
-        let parts = parts.next_multiple_of(rayon::current_num_threads());
-        let part_rows = rows.div_ceil(parts).max(1);
-        let parts = rows.div_ceil(part_rows);
-        let shared = Shared {
-            start,
-            available,
-            found: AtomicUsize::new(0),
-        };
-        let part = |index: usize, out: Output<'_>| {
-            let range: Range<usize> = index * part_rows..rows.min((index + 1) * part_rows);
-            let values = values.slice(range.start * dim..range.end * dim);
-            self.pool.touch(start + range.start, range.len());
-            self.part(range.start, values, &shared, out)
-        };
         answer.clear();
-        let nonfinite: Vec<Vec<usize>> = match question {
-            Question::RowStatistics { exponentials } => {
-                let none = bytemuck::Zeroable::zeroed();
-                answer.statistics.resize(rows, none);
-                let outs = answer.statistics.par_chunks_mut(part_rows).enumerate();
-                outs.map(|(index, out)| part(index, Output::Statistics(out, exponentials)))
-                    .collect()
-            }
-            Question::RowKeys { score } => {
-                let none = bytemuck::Zeroable::zeroed();
-                answer.keys.resize(rows, none);
-                let outs = answer.keys.par_chunks_mut(part_rows).enumerate();
-                outs.map(|(index, out)| part(index, Output::Keys(out, score)))
-                    .collect()
-            }
-            Question::Nearest => {
-                let none = bytemuck::Zeroable::zeroed();
-                answer.nearest.resize(rows, none);
-                let outs = answer.nearest.par_chunks_mut(part_rows).enumerate();
-                outs.map(|(index, out)| part(index, Output::Nearest(out)))
-                    .collect()
-            }
-            Question::NearestGradient => {
-                let none = bytemuck::Zeroable::zeroed();
-                answer.gradients.resize(rows, none);
-                let outs = answer.gradients.par_chunks_mut(part_rows).enumerate();
-                outs.map(|(index, out)| part(index, Output::NearestGradient(out)))
-                    .collect()
-            }
-            Question::ClassCandidates { .. } => {
-                answer.candidates.resize_with(parts, Candidates::default);
-                let outs = answer.candidates.par_iter_mut().enumerate();
-                outs.map(|(index, out)| part(index, Output::Candidates(out)))
-                    .collect()
-            }
-        };
         (answer.start, answer.rows) = (start, rows);
-        let nonfinite = nonfinite.into_iter().flatten();
-        answer.nonfinite.extend(nonfinite.map(|row| start + row));
-        if shared.found.into_inner() > self.plan.capacity {
-            answer.candidates.iter_mut().for_each(Candidates::clear);
-            answer.overflow = true;
-        }
+        self.fill(&mut answer, values, available, question);
         self.ready = Some(answer);
         Ok(rows)
     }
@@ -190,4 +202,33 @@ impl Scorer for CpuScorer<'_> {
     }
 
     fn discard(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CpuEngine, Engine, MemoryPool};
+
+    #[test]
+    fn a_block_without_rows_is_answered() {
+        let head = Head::new(vec![1.0; 3 * 600], vec![0.0; 3], 600).unwrap();
+        let pool = MemoryPool::new(Values::F32(&[0.5; 1200]), 600).unwrap();
+        let engine = CpuEngine::new();
+        let thresholds = [crate::engine::ACCEPT_ALL; 3];
+        let questions = [
+            Question::RowStatistics { exponentials: true },
+            Question::ClassCandidates {
+                thresholds: &thresholds,
+            },
+        ];
+        for question in questions {
+            let mut scorer = engine.scorer(&head, &pool, Task::Boundaries).unwrap();
+            let mut answer = Answer::default();
+            for rows in [0, 2] {
+                let taken = scorer.submit(0, rows, &RowSet::all(2), question).unwrap();
+                scorer.collect(&mut answer).unwrap();
+                assert_eq!((taken, answer.rows), (rows, rows));
+            }
+        }
+    }
 }
