@@ -212,7 +212,7 @@ impl Gpu {
                 required_features,
                 required_limits: adapter.limits(),
                 // SAFETY: of the experimental features only cooperative matrices are asked for,
-                // and only our own shaders use them.
+                // and only our own shaders use them, and kernels that somebody has timed.
                 experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
                 ..Default::default()
             }))

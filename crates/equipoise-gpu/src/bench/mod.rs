@@ -3,6 +3,7 @@
 mod agree;
 mod block;
 mod check;
+mod lacks;
 #[cfg(test)]
 mod tests;
 mod tuning;
@@ -27,7 +28,7 @@ use wgpu::CommandEncoder;
 use crate::block::bytes_of_values;
 use crate::head::HeadBuffers;
 use crate::kernels::Storage;
-use crate::kernels::logits::{LogitBound, Path, Request, own_lacks};
+use crate::kernels::logits::{LogitBound, Path, Request};
 use crate::kernels::row_scores::RowScores;
 use crate::plan::Plan;
 use crate::row_variants::RowKernels;
@@ -203,7 +204,7 @@ impl<'a> KernelBench<'a> {
     /// take it.
     pub fn own(&self, variant: &str, own: &OwnShader) -> Result<KernelVersion, GpuError> {
         let context = &self.engine.context;
-        if let Some(message) = own_lacks(self.engine.kernels.logits.facts(), own, self.head) {
+        if let Some(message) = lacks::lacks(self.engine.kernels.logits.facts(), own, self.head) {
             let of = format!("{} {variant}", own.kernel);
             return Err(GpuError::Wgsl { of, message });
         }

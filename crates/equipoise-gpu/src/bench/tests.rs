@@ -75,18 +75,25 @@ fn samples_are_of_one_clock() {
     assert_eq!((once.runs, once.rows), (20, 7));
 }
 
-/// What the check says of a kernel with `from` in its WGSL replaced.
-fn changed(bench: &KernelBench<'_>, shader: &Shader, from: &str, to: &str) -> String {
-    let source = shader.source.replace(from, to);
-    assert!(source != shader.source, "{from}");
-    let own = shader.own_version(source).expect("valid WGSL");
-    let version = bench.own("changed", &own).expect("a version");
-    let outcome = bench.check(&version);
-    // Whatever it wrote, ours are right afterwards.
+/// Whether each of the kernels, with its WGSL changed, is told from its twin, and our own are right afterwards, but for
+/// those of the kernel `without`.
+fn are_found_out(bench: &KernelBench<'_>, cases: &[(&str, &str, &str)], without: Option<&str>) {
     let ours = bench.versions().expect("versions");
-    ours.iter()
-        .for_each(|version| bench.check(version).expect("its twin's numbers"));
-    outcome.map_or_else(|error| error.to_string(), |()| "right".into())
+    for (kernel, from, to) in cases {
+        let source = shader(kernel).source.replace(from, to);
+        assert!(source != shader(kernel).source, "{from}");
+        let own = shader(kernel).own_version(source).expect("valid WGSL");
+        let version = bench.own("changed", &own).expect("a version");
+        let said = bench.check(&version).expect_err(from).to_string();
+        assert!(
+            said.starts_with(&format!("`{kernel}` changed is not what its CPU twin")),
+            "{kernel}: {said}"
+        );
+        // Whatever it wrote.
+        for version in ours.iter().filter(|ours| Some(ours.kernel()) != without) {
+            bench.check(version).expect("its twin's numbers");
+        }
+    }
 }
 
 #[test]
@@ -196,13 +203,7 @@ fn wrong_versions_are_found_out() {
             "if lane == 0u {\n        found[row].square = 0.0;",
         ),
     ];
-    for (kernel, from, to) in cases {
-        let said = changed(&bench, shader(kernel), from, to);
-        assert!(
-            said.starts_with(&format!("`{kernel}` changed is not what its CPU twin")),
-            "{kernel}: {said}"
-        );
-    }
+    are_found_out(&bench, &cases, None);
 }
 
 #[test]
@@ -215,12 +216,7 @@ fn rows_without_an_answer_are_compared_too() {
     let thresholds = vec![0.04; 40];
     let bench =
         KernelBench::new(&engine, &head, Values::F32(&values), &thresholds).expect("a bench");
-    for version in bench.versions().expect("versions") {
-        if version.kernel() != "logits" {
-            bench.check(&version).expect("its twin's numbers");
-        }
-    }
-    for (kernel, from, to) in [
+    let cases = [
         (
             "row_norms",
             "NONFINITE_NORM: f32 = -2.0",
@@ -244,14 +240,9 @@ fn rows_without_an_answer_are_compared_too() {
             "if tolerance < 0.0 ||",
             "if tolerance < 0.0 { found[row].nearest.tolerance = 0.0; }\n    if tolerance < 0.0 ||",
         ),
-    ] {
-        let source = shader(kernel).source.replace(from, to);
-        assert!(source != shader(kernel).source, "{from}");
-        let own = shader(kernel).own_version(source).expect("valid WGSL");
-        let version = bench.own("changed", &own).expect("a version");
-        let said = bench.check(&version).unwrap_err().to_string();
-        assert!(said.contains("changed is not what its CPU twin"), "{said}");
-    }
+    ];
+    // No logit of rows like these is right.
+    are_found_out(&bench, &cases, Some("logits"));
 }
 
 #[test]
@@ -353,13 +344,11 @@ fn reading_out_of_bounds_is_an_error_of_the_kernel_alone() {
     let thresholds = vec![0.5; 5];
     let bench =
         KernelBench::new(&engine, &head, Values::F32(&values), &thresholds).expect("a bench");
-    let beyond = changed(
-        &bench,
-        shader("nearest"),
+    let (from, to) = (
         "find_top(row * parameters.classes, lane)",
         "find_top(row * 1000003u, lane)",
     );
-    assert!(beyond.contains("`nearest` changed is not"), "{beyond}");
+    are_found_out(&bench, &[("nearest", from, to)], None);
     // Without the constants nobody knows how many workgroups to dispatch.
     let tiles = shader("logits").source.replace("TILE_ROWS", "TILE_HEIGHT");
     let own = shader("logits").own_version(tiles).expect("valid WGSL");

@@ -1,6 +1,6 @@
 //! A run as text.
 
-use equipoise::report::Table;
+use equipoise::report::{Table, rounded};
 
 use super::compare;
 use super::record::{Ceilings, DeviceRecord, Record};
@@ -67,11 +67,11 @@ fn at_most(ceilings: &Ceilings) -> String {
     ];
     let rates = rates
         .into_iter()
-        .filter_map(|(rate, what)| Some(format!("{} {what}", number(rate?))));
+        .filter_map(|(rate, what)| Some(format!("{} {what}", rounded(rate?))));
     let rates: Vec<String> = rates.collect();
     let widths = ceilings.copy_by_width.iter();
     let widths: Vec<String> = widths
-        .map(|(width, rate)| format!("{width} bytes {} GB/s", number(*rate)))
+        .map(|(width, rate)| format!("{width} bytes {} GB/s", rounded(*rate)))
         .collect();
     let by_width = match widths.is_empty() {
         true => String::new(),
@@ -88,7 +88,7 @@ fn at_most(ceilings: &Ceilings) -> String {
 }
 
 fn cells(row: &Row) -> [String; 10] {
-    let rate = |rate: Option<f64>| rate.map(number).unwrap_or_default();
+    let rate = |rate: Option<f64>| rate.map(rounded).unwrap_or_default();
     let share = |share: Option<f64>, ceiling: &Option<String>| match (share, ceiling) {
         (Some(share), Some(ceiling)) => format!("{ceiling} {:.1}%", 100.0 * share),
         _ => String::new(),
@@ -105,19 +105,6 @@ fn cells(row: &Row) -> [String; 10] {
         share(row.compute_share, &row.compute_ceiling),
         share(row.bandwidth_share, &row.bandwidth_ceiling),
     ]
-}
-
-/// Three digits, or all before the point; two of what is small.
-fn number(number: f64) -> String {
-    match number {
-        100.0.. => format!("{number:.0}"),
-        10.0.. => format!("{number:.1}"),
-        0.1.. => format!("{number:.2}"),
-        0.01.. => format!("{number:.3}"),
-        0.001.. => format!("{number:.4}"),
-        0.0 => "0".into(),
-        _ => format!("{number:.1e}"),
-    }
 }
 
 fn checks(record: &Record) -> String {
@@ -143,17 +130,4 @@ fn checks(record: &Record) -> String {
         );
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers_have_three_digits() {
-        let numbers = [0.123, 1.234, 12.34, 123.4, 12_345.6].map(number);
-        assert_eq!(numbers, ["0.12", "1.23", "12.3", "123", "12346"]);
-        let small = [0.0, 1.234e-5, 0.00234, 0.0346].map(number);
-        assert_eq!(small, ["0", "1.2e-5", "0.0023", "0.035"]);
-    }
 }
