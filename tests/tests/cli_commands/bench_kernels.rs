@@ -66,6 +66,27 @@ fn what_is_asked_for_alone_is_measured() {
         .run(&format!("{tiny} --only nonsense"))
         .fails(2, &["nothing is called nonsense"])
         .hints(&["--list"]);
+    // One that is there does not hide one that is not.
+    bench
+        .run(&format!("{tiny} --only logits,nonsense"))
+        .fails(2, &["nothing is called nonsense"]);
+}
+
+#[test]
+fn few_rows_of_many_classes_move_few_bytes() {
+    let bench = Bench::new();
+    let few = "bench --device cpu --shape 2,4,300 --seconds 0.001 --only row_statistics --json";
+    let json = bench.run(few).ok().json();
+    let bytes = |variant: &str| {
+        let all = json["rows"].as_array().expect("rows");
+        let row = all.iter().find(|row| row["variant"] == variant);
+        let number = |name: &str| row.expect(variant)[name].as_f64().expect("a number");
+        (number("gbytes") * number("median_ms") * 1e6).round()
+    };
+    // The logits, and two of each row.
+    assert_eq!(bytes("burn topk"), 4.0 * 600.0 + 16.0);
+    // Embeddings, weights, scales of two classes at most, and 36 bytes a row.
+    assert_eq!(bytes("with logits"), 4.0 * (8.0 + 1200.0 + 600.0) + 72.0);
 }
 
 #[test]

@@ -30,6 +30,8 @@ const STATISTICS: f64 = size_of::<equipoise::core::RowStatistics>() as f64;
 const NEAREST: f64 = size_of::<Nearest>() as f64;
 const NEAREST_GRADIENT: f64 = size_of::<NearestGradient>() as f64;
 const NORM: f64 = 4.0;
+/// Of a row's two largest logits.
+const TOPS: f64 = 8.0;
 /// Of a row's scores, distances aside.
 const SCORES: f64 = 24.0;
 
@@ -91,22 +93,25 @@ impl Setting<'_> {
             4.0 * classes * rows as f64,
         );
         let rows = rows as f64;
-        // What a row kernel reads or writes beside logits: scales of boundaries, or gradients.
+        // burn's operations go over logits that are there, and are not ours to count.
+        let of_burn = variant.starts_with("burn");
+        // What a row kernel reads or writes beside logits: scales of the predicted classes' boundaries, or gradients.
         let beside = match kernel {
+            _ if of_burn => 0.0,
             "nearest" => 0.0,
             "gradients" | "nearest_gradient" => logits,
-            _ => 4.0 * classes * classes,
+            _ => 4.0 * classes * classes.min(rows),
         };
+        let norms = if of_burn { 0.0 } else { rows * NORM };
         let mut products = shape.products(shape.rows);
         if kernel == "nearest_gradient" {
             // With as many centres as classes: of embeddings, and of gradients.
             products *= 2.0 + classes / shape.dim as f64;
         }
-        // burn's operations go over logits that are there, and are not ours to count.
-        let of_burn = variant.starts_with("burn");
         let fused = matches!(self.target, Target::Cpu(_)) && !of_burn;
         // What the results take, but for lists of candidates, which hold few rows.
         let results = match kernel {
+            "row_statistics" if of_burn => rows * TOPS,
             "row_statistics" => rows * STATISTICS,
             "nearest" => rows * NEAREST,
             "gradients" | "nearest_gradient" => rows * NEAREST_GRADIENT,
@@ -127,7 +132,7 @@ impl Setting<'_> {
                 counted
                     .map(|each| each * rows * classes)
                     .filter(|_| !of_burn),
-                logits + rows * NORM + beside + results,
+                logits + norms + beside + results,
             ),
         };
         let work = Work {

@@ -8,7 +8,7 @@ use super::target::{self, Target};
 use super::{paths, peers};
 use crate::console::Console;
 use crate::device::DeviceWish;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -47,6 +47,28 @@ pub(super) fn run(wish: &DeviceWish, console: Console) -> Result<()> {
         peers: peers::names().collect(),
     };
     console.report(&listed, text)
+}
+
+/// Where names are.
+pub(super) const HINT: &str = "`equipoise bench --list` says what there is";
+
+/// Checks names that are asked for, before anything is measured. Of those with a variant (`/NAME/VARIANT`), devices have
+/// their own.
+///
+/// # Errors
+/// Where nothing has one of them.
+pub(super) fn check_names(only: &[String]) -> Result<()> {
+    let kernels = ALL.iter().map(|shader| shader.kernel.to_owned());
+    let names: Vec<String> = kernels
+        .chain(paths::names())
+        .chain(peers::names())
+        .collect();
+    let is_known =
+        |part: &String| part.contains('/') || names.iter().any(|name| name.contains(part));
+    match only.iter().find(|part| !is_known(part)) {
+        Some(part) => Err(Failure::usage(format!("nothing is called {part}")).with_hint(HINT)),
+        None => Ok(()),
+    }
 }
 
 impl Kernel {

@@ -14,7 +14,7 @@ use super::sweep::{self, Axis};
 use super::synthetic::{Stored, Synthetic};
 use super::target::{self, Target};
 use super::watch::{self, Watched};
-use super::{Measure, Shape, check, compare, memory, roofline, shape, text};
+use super::{Measure, Shape, check, compare, list, memory, roofline, shape, text};
 use crate::console::{Console, print};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -40,6 +40,7 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
         let failure = Failure::usage("a kernel of one's own runs on a GPU");
         return Err(failure.with_hint("--device gpu takes a software adapter, too"));
     }
+    list::check_names(&job.only)?;
     let mut session = Session {
         job,
         own,
@@ -52,8 +53,8 @@ pub(super) fn run(job: &Measure, wish: &DeviceWish, console: Console) -> Result<
     session.progress.finish_and_clear();
     let record = &mut session.record;
     if record.rows.is_empty() && record.omitted.is_empty() && record.checks.is_empty() {
-        let failure = Failure::usage(format!("nothing is called {}", job.only.join(", ")));
-        return Err(failure.with_hint("`equipoise bench --list` says what there is"));
+        let failure = Failure::usage(format!("nothing here is called {}", job.only.join(", ")));
+        return Err(failure.with_hint(list::HINT));
     }
     record.comparison = old.map(|old| compare::compare(&old, record));
     record.complete = true;
