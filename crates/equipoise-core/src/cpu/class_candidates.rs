@@ -14,10 +14,10 @@ pub(crate) fn run(
     lower: &mut [f32],
     out: &mut Vec<Candidate>,
 ) {
-    let (found, others) = row.lowers_below(p, thresholds, |lower, t| lower < t, lower);
+    let (found, is_any) = row.lowers_below(p, thresholds, |lower, t| lower < t, lower);
     // Most rows are nobody's candidates: the rest of what is known of them is not worth finding.
     let own = found.least < thresholds[p];
-    if found.certain() && !own && !others {
+    if found.certain() && !own && !is_any {
         return;
     }
     let verdict = row.judge(p, found, lower);
