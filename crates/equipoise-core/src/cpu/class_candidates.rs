@@ -14,10 +14,10 @@ pub(crate) fn run(
     lower: &mut [f32],
     out: &mut Vec<Candidate>,
 ) {
-    let (found, is_any) = row.lowers_below(p, thresholds, |lower, t| lower < t, lower);
+    let found = row.lowers(p, lower);
     // Most rows are nobody's candidates: the rest of what is known of them is not worth finding.
     let own = found.least < thresholds[p];
-    if found.certain() && !own && !is_any {
+    if found.certain() && !own && below(lower, thresholds) == 0 {
         return;
     }
     let verdict = row.judge(p, found, lower);
@@ -81,4 +81,14 @@ fn uppers(row: &Row<'_>, verdict: &Verdict, first: usize) -> [f32; LANES] {
         }
         Verdict::Nothing => [UNREACHABLE; LANES],
     }
+}
+
+/// How many bounds are below their thresholds.
+#[inline(always)]
+fn below(lower: &[f32], thresholds: &[f32]) -> u32 {
+    let mut below = 0;
+    for (lower, threshold) in lower.iter().zip(thresholds) {
+        below += u32::from(lower < threshold);
+    }
+    below
 }

@@ -181,25 +181,11 @@ impl<'a> Row<'a> {
     /// Writes `lower(p, ·)`, with [`UNREACHABLE`] for `p` itself.
     #[inline(always)]
     pub(crate) fn lowers(&self, p: usize, lower: &mut [f32]) -> Lowers {
-        // Nothing is below any number that there is.
-        self.lowers_below(p, self.z, |_, _| false, lower).0
-    }
-
-    /// [`Row::lowers`], and whether one of them `is_below` its threshold.
-    #[inline(always)]
-    pub(crate) fn lowers_below(
-        &self,
-        p: usize,
-        thresholds: &[f32],
-        is_below: impl Fn(f32, f32) -> bool,
-        lower: &mut [f32],
-    ) -> (Lowers, bool) {
         let scale = (self.scales)(p);
         let top = self.z[p];
         let tolerance = 2.0 * self.tolerance;
-        let (mut least, mut plausible, mut unscaled, mut below) = (i32::MAX, 0, 0, 0);
-        let classes = self.z.iter().zip(scale).zip(thresholds).zip(lower);
-        for (((z, scale), threshold), lower) in classes {
+        let (mut least, mut plausible, mut unscaled) = (i32::MAX, 0, 0);
+        for ((z, scale), lower) in self.z.iter().zip(scale).zip(lower) {
             let gap = larger(0.0, top - z);
             let sure = gap - (tolerance + gap * GAP_ROUNDING);
             plausible += u32::from(sure <= 0.0);
@@ -212,15 +198,13 @@ impl<'a> Row<'a> {
             };
             *lower = bound;
             least = least.min(ordered(bound));
-            below |= u32::from(is_below(bound, *threshold));
         }
-        let found = Lowers {
+        Lowers {
             // Bounds are not negative, and so their own bits.
             least: f32::from_bits(least as u32),
             plausible,
             unscaled: unscaled > 0,
-        };
-        (found, below > 0)
+        }
     }
 
     /// `upper(a, b)`.
