@@ -70,6 +70,10 @@ fn what_is_asked_for_alone_is_measured() {
     bench
         .run(&format!("{tiny} --only logits,nonsense"))
         .fails(2, &["nothing is called nonsense"]);
+    // A variant has a stroke before it.
+    bench
+        .run(&format!("{tiny} --only logits,burn"))
+        .fails(2, &["nothing is called burn"]);
 }
 
 #[test]

@@ -93,25 +93,20 @@ impl Setting<'_> {
             4.0 * classes * rows as f64,
         );
         let rows = rows as f64;
-        // burn's operations go over logits that are there, and are not ours to count.
-        let of_burn = variant.starts_with("burn");
         // What a row kernel reads or writes beside logits: scales of the predicted classes' boundaries, or gradients.
         let beside = match kernel {
-            _ if of_burn => 0.0,
             "nearest" => 0.0,
             "gradients" | "nearest_gradient" => logits,
             _ => 4.0 * classes * classes.min(rows),
         };
-        let norms = if of_burn { 0.0 } else { rows * NORM };
         let mut products = shape.products(shape.rows);
         if kernel == "nearest_gradient" {
             // With as many centres as classes: of embeddings, and of gradients.
             products *= 2.0 + classes / shape.dim as f64;
         }
-        let fused = matches!(self.target, Target::Cpu(_)) && !of_burn;
+        let fused = matches!(self.target, Target::Cpu(_));
         // What the results take, but for lists of candidates, which hold few rows.
         let results = match kernel {
-            "row_statistics" if of_burn => rows * TOPS,
             "row_statistics" => rows * STATISTICS,
             "nearest" => rows * NEAREST,
             "gradients" | "nearest_gradient" => rows * NEAREST_GRADIENT,
@@ -126,13 +121,13 @@ impl Setting<'_> {
                 counted.map(|each| each * rows * shape.dim as f64),
                 values + rows * NORM,
             ),
+            // burn's `topk` goes over logits that are there; its operations are not ours to count.
+            _ if variant.starts_with("burn") => (None, logits + rows * TOPS),
             // On the CPU logits stay in the cache.
             _ if fused => (Some(products), values + weights + beside + results),
             _ => (
-                counted
-                    .map(|each| each * rows * classes)
-                    .filter(|_| !of_burn),
-                logits + norms + beside + results,
+                counted.map(|each| each * rows * classes),
+                logits + rows * NORM + beside + results,
             ),
         };
         let work = Work {

@@ -53,16 +53,13 @@ pub(super) fn run(wish: &DeviceWish, console: Console) -> Result<()> {
 pub(super) const HINT: &str = "`equipoise bench --list` says what there is";
 
 /// Checks names that are asked for, before anything is measured. Of those with a variant (`/NAME/VARIANT`), devices have
-/// their own.
+/// their own; peers have the names of what they are measured beside.
 ///
 /// # Errors
 /// Where nothing has one of them.
 pub(super) fn check_names(only: &[String]) -> Result<()> {
     let kernels = ALL.iter().map(|shader| shader.kernel.to_owned());
-    let names: Vec<String> = kernels
-        .chain(paths::names())
-        .chain(peers::names())
-        .collect();
+    let names: Vec<String> = kernels.chain(paths::names()).collect();
     let is_known =
         |part: &String| part.contains('/') || names.iter().any(|name| name.contains(part));
     match only.iter().find(|part| !is_known(part)) {
