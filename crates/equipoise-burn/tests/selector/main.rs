@@ -137,7 +137,8 @@ const ALONE: &str = "EQUIPOISE_TEST_ALONE";
 /// What such a process says at its end.
 const DONE: &str = "all of it was done";
 
-/// Does `work`, the test called `test`, in a process of its own: burn has one device a process, which other tests need.
+/// Does `work`, the test called `test`, in a process of its own: burn has one device a process, which other tests need, and
+/// what its engine moved counts for all of them.
 fn alone(test: &str, work: fn()) {
     if std::env::var_os(ALONE).is_some_and(|running| running == test) {
         work();
@@ -179,43 +180,45 @@ fn tensors_on_a_gpu_give_the_picks_of_host_memory() {
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn embeddings_on_a_gpu_do_not_travel() {
-    const ROWS: usize = 1500;
-    const DIM: usize = 256;
-    let (selector, device) = gpu();
-    let head = Head::new(numbers(3 * DIM, 1), vec![0.0; 3], DIM).expect("a head");
-    let values = numbers(ROWS * DIM, 5);
-    // Bytes that work moves, of `stored` bytes of embeddings.
-    let moved = |what: &str, stored: usize, work: &dyn Fn() -> Selection| {
-        let before = selector.transfers().expect("a GPU's");
-        assert_eq!(work().picks.len(), 10);
-        let after = selector.transfers().expect("a GPU's");
-        let sent = after.to_device - before.to_device;
-        let received = after.to_host - before.to_host;
-        assert!(sent < 32 << 10, "{what}: {sent}");
-        assert!(received < stored as u64 / 4, "{what}: {received}");
-    };
-    for (form, tensor) in forms(&values, DIM, &device) {
-        let half = tensor.clone().cast(FloatDType::F16);
-        for (tensor, width) in [(tensor, 4), (half, 2)] {
-            let stored = ROWS * DIM * width;
-            moved(&format!("{form}, {width} bytes"), stored, &|| {
-                let query = selector.strategy(Base).budget(10);
-                query.select(tensor.clone(), &head).expect("a selection")
-            });
-            if !["plain", "strided"].contains(&form) {
-                continue;
-            }
-            moved(&format!("{form}, {width} bytes, batches"), stored, &|| {
-                let query = selector.strategy(Margin).budget(10);
-                let mut scan = query.scan(&head).expect("a scan");
-                for first in (0..ROWS).step_by(500) {
-                    let batch = tensor.clone().slice([first..first + 500, 0..DIM]);
-                    scan.push(batch).expect("a batch");
+    alone("embeddings_on_a_gpu_do_not_travel", || {
+        const ROWS: usize = 1500;
+        const DIM: usize = 256;
+        let (selector, device) = gpu();
+        let head = Head::new(numbers(3 * DIM, 1), vec![0.0; 3], DIM).expect("a head");
+        let values = numbers(ROWS * DIM, 5);
+        // Bytes that work moves, of `stored` bytes of embeddings.
+        let moved = |what: &str, stored: usize, work: &dyn Fn() -> Selection| {
+            let before = selector.transfers().expect("a GPU's");
+            assert_eq!(work().picks.len(), 10);
+            let after = selector.transfers().expect("a GPU's");
+            let sent = after.to_device - before.to_device;
+            let received = after.to_host - before.to_host;
+            assert!(sent < 32 << 10, "{what}: {sent}");
+            assert!(received < stored as u64 / 4, "{what}: {received}");
+        };
+        for (form, tensor) in forms(&values, DIM, &device) {
+            let half = tensor.clone().cast(FloatDType::F16);
+            for (tensor, width) in [(tensor, 4), (half, 2)] {
+                let stored = ROWS * DIM * width;
+                moved(&format!("{form}, {width} bytes"), stored, &|| {
+                    let query = selector.strategy(Base).budget(10);
+                    query.select(tensor.clone(), &head).expect("a selection")
+                });
+                if !["plain", "strided"].contains(&form) {
+                    continue;
                 }
-                scan.finish().expect("a selection")
-            });
+                moved(&format!("{form}, {width} bytes, batches"), stored, &|| {
+                    let query = selector.strategy(Margin).budget(10);
+                    let mut scan = query.scan(&head).expect("a scan");
+                    for first in (0..ROWS).step_by(500) {
+                        let batch = tensor.clone().slice([first..first + 500, 0..DIM]);
+                        scan.push(batch).expect("a batch");
+                    }
+                    scan.finish().expect("a selection")
+                });
+            }
         }
-    }
+    });
 }
 
 /// What `cargo xtask test` says that it runs.

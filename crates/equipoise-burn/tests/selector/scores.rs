@@ -5,7 +5,7 @@ use equipoise_burn::{Scores, Selector};
 use equipoise_core::cpu::{RowScores, row_scores};
 use equipoise_core::{MemoryPool, Values};
 
-use super::{CLASSES, DIM, ROWS, forms, gpu, head, numbers};
+use super::{CLASSES, DIM, ROWS, alone, forms, gpu, head, numbers};
 
 fn on_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("f32")
@@ -88,14 +88,16 @@ fn scores_on_a_gpu_are_near_the_definition() {
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn scores_on_a_gpu_do_not_travel() {
-    let (selector, device) = gpu();
-    let tensor = Tensor::<2>::ones([4096, DIM], &device) * 0.5;
-    let head = head();
-    let before = selector.transfers().expect("a GPU's");
-    let scores = selector.scores(tensor, &head).expect("scores");
-    let after = selector.transfers().expect("a GPU's");
-    // The head, a bit a row and some parameters go there; nothing comes back.
-    assert!(after.to_device - before.to_device < 16 << 10);
-    assert_eq!(after.to_host, before.to_host);
-    assert_eq!(on_host(scores.margin).len(), 4096);
+    alone("scores::scores_on_a_gpu_do_not_travel", || {
+        let (selector, device) = gpu();
+        let tensor = Tensor::<2>::ones([4096, DIM], &device) * 0.5;
+        let head = head();
+        let before = selector.transfers().expect("a GPU's");
+        let scores = selector.scores(tensor, &head).expect("scores");
+        let after = selector.transfers().expect("a GPU's");
+        // The head, a bit a row and some parameters go there; nothing comes back.
+        assert!(after.to_device - before.to_device < 16 << 10);
+        assert_eq!(after.to_host, before.to_host);
+        assert_eq!(on_host(scores.margin).len(), 4096);
+    });
 }
