@@ -1,6 +1,6 @@
 //! `1/‖W[p] − W[c]‖`: what turns a gap of two logits into a distance.
 //!
-//! ‖a − b‖² = ‖a‖² + ‖b‖² − 2⟨a, b⟩, the products by a blocked float32 GEMM. Weights with much in common are moved
+//! ‖a − b‖² = ‖a‖² + ‖b‖² − 2⟨a, b⟩, the products in float32. Weights with much in common are moved
 //! by their mean first, which changes no difference. Where cancellation leaves too few digits (classes whose
 //! weights are near each other), the distance is summed directly in float64.
 
@@ -8,13 +8,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::Head;
-use crate::cpu::logits;
+use crate::cpu::logits::{self, Columns, STRIP_ROWS, Slices};
 use crate::engine::{BOUND_ROUNDING, NO_BOUNDARY, UNSCALED};
 use crate::vectorised::vectorised;
-
-/// Lines of the table made at a time.
-const LINES: usize = 256;
+use crate::{Head, Values};
 
 /// Largest relative error of a scale: the rest of [`BOUND_ROUNDING`] is left to the products
 /// that it takes part in.
@@ -26,9 +23,11 @@ const LITTLE_IN_COMMON: f64 = 0.25;
 /// Makes the scales of one head, which each call is given again.
 #[derive(Debug)]
 pub struct BoundaryScales {
-    /// W less the mean of its rows, rounded to f32, (C, M), where the mean is worth taking off.
-    centred: Option<Vec<f32>>,
-    /// Squared norms of the rows multiplied: those of `centred`, or of W.
+    /// W less the mean of its rows, rounded to f32, where the mean is worth taking off.
+    columns: Columns,
+    /// That mean, or zeros.
+    mean: Vec<f32>,
+    /// Squared norms of the rows that are multiplied.
     squares: Vec<f64>,
     /// Their roots.
     norms: Vec<f64>,
@@ -37,7 +36,7 @@ pub struct BoundaryScales {
 }
 
 impl BoundaryScales {
-    /// Prepares `head`; takes as much memory as its weights at most.
+    /// Prepares `head`; takes as much memory as its weights.
     pub fn new(head: &Head) -> Self {
         let (classes, dim) = (head.classes(), head.dim());
         // Of f32 sums: any vector would do, if it is in the middle of the weights.
@@ -48,35 +47,32 @@ impl BoundaryScales {
             }
         }
         mean.iter_mut().for_each(|mean| *mean /= classes as f32);
-        let mut squares = vec![0.0; classes];
-        let square = |weights: &[f32]| sum_of_squares(weights, |w| f64::from(*w));
-        (squares.par_iter_mut().enumerate())
-            .for_each(|(class, sum)| *sum = square(head.class_weight(class)));
-        let in_common = square(&mean) * classes as f64 / squares.iter().sum::<f64>();
+        let squares = |mean: &[f32]| -> Vec<f64> {
+            let square = |class| {
+                let weights = head.class_weight(class).iter().zip(mean);
+                let centred: Vec<f32> = weights.map(|(w, mean)| w - mean).collect();
+                sum_of_squares(&centred, |w| f64::from(*w))
+            };
+            (0..classes).into_par_iter().map(square).collect()
+        };
+        let zeros = vec![0.0; dim];
+        let mut of_rows = squares(&zeros);
+        let of_mean = sum_of_squares(&mean, |mean| f64::from(*mean));
+        let in_common = of_mean * classes as f64 / of_rows.iter().sum::<f64>();
         // Not where a sum is not finite.
-        let is_little = in_common < LITTLE_IN_COMMON;
-        let centred = (!is_little).then(|| {
-            let mut centred = vec![0.0; head.weight().len()];
-            centred
-                .par_chunks_mut(dim)
-                .zip(&mut squares)
-                .enumerate()
-                .for_each(|(class, (centred, sum))| {
-                    let weights = head.class_weight(class).iter().zip(&mean);
-                    for (centred, (w, mean)) in centred.iter_mut().zip(weights) {
-                        *centred = w - mean;
-                    }
-                    *sum = square(centred);
-                });
-            centred
-        });
-        // Twice a product's, as it is subtracted twice, and the rounding of `centred` itself, which
+        if in_common < LITTLE_IN_COMMON {
+            mean = zeros;
+        } else {
+            of_rows = squares(&mean);
+        }
+        // Twice a product's, as it is subtracted twice, and the rounding of `columns` themselves, which
         // moves a squared distance by at most 2⁻²¹ times the norms' product.
         let gamma = 2.0 * logits::error(dim).gamma + 1.0 / f64::from(1 << 21);
         Self {
-            centred,
-            norms: squares.iter().map(|square| square.sqrt()).collect(),
-            squares,
+            columns: Columns::around(head.weight(), &mean, classes),
+            mean,
+            norms: of_rows.iter().map(|square| square.sqrt()).collect(),
+            squares: of_rows,
             gamma,
         }
     }
@@ -85,27 +81,26 @@ impl BoundaryScales {
     pub fn table(&self, head: &Head, stride: usize, padding: f32) -> Vec<f32> {
         let classes = head.classes();
         let mut table = vec![padding; classes * stride];
-        let mut products = Vec::new();
-        for first in (0..classes).step_by(LINES) {
-            let block = first..classes.min(first + LINES);
+        let strip = STRIP_ROWS * stride;
+        let strips = table.par_chunks_mut(strip).enumerate();
+        strips.for_each(|(index, lines)| {
+            let first = index * STRIP_ROWS;
+            let block: Vec<usize> = (first..classes.min(first + STRIP_ROWS)).collect();
             // The rest follows by symmetry.
-            let width = block.end;
-            let weights = self.weights(head, block.clone());
-            self.products(head, weights, width, &mut products);
-            table[first * stride..block.end * stride]
-                .par_chunks_mut(stride)
-                .zip(products.par_chunks(width))
-                .zip(block.clone())
-                .for_each(|((line, products), p)| self.line(head, p, products, &mut line[..width]));
+            self.strip(head, &block, first + block.len(), stride, lines);
+        });
+        for first in (0..classes).step_by(STRIP_ROWS) {
             let (before, lines) = table.split_at_mut(first * stride);
-            before
-                .par_chunks_mut(stride)
-                .enumerate()
-                .for_each(|(c, line)| {
-                    for (p, scale) in block.clone().zip(&mut line[block.clone()]) {
-                        *scale = lines[(p - first) * stride + c];
+            let lines = &lines[..strip.min(lines.len())];
+            let before = before.par_chunks_mut(strip).enumerate();
+            before.for_each(|(index, before)| {
+                for (c, to) in before.chunks_exact_mut(stride).enumerate() {
+                    let scales = lines.chunks_exact(stride);
+                    for (scale, line) in to[first..].iter_mut().zip(scales) {
+                        *scale = line[index * STRIP_ROWS + c];
                     }
-                });
+                }
+            });
         }
         table
     }
@@ -113,35 +108,37 @@ impl BoundaryScales {
     /// The scales of some predicted classes to all, (classes.len(), stride) row-major, `padding`
     /// beyond C.
     pub fn lines(&self, head: &Head, classes: &[usize], stride: usize, padding: f32) -> Vec<f32> {
-        let count = head.classes();
-        let mut weights = Vec::with_capacity(classes.len() * head.dim());
-        for class in classes {
-            weights.extend_from_slice(self.weights(head, *class..*class + 1));
-        }
-        let mut products = Vec::new();
-        self.products(head, &weights, count, &mut products);
         let mut lines = vec![padding; classes.len() * stride];
         lines
-            .par_chunks_mut(stride)
-            .zip(products.par_chunks(count))
-            .zip(classes)
-            .for_each(|((line, products), p)| self.line(head, *p, products, &mut line[..count]));
+            .par_chunks_mut(STRIP_ROWS * stride)
+            .zip(classes.par_chunks(STRIP_ROWS))
+            .for_each(|(lines, classes)| self.strip(head, classes, head.classes(), stride, lines));
         lines
     }
 
-    fn multiplied<'h>(&'h self, head: &'h Head) -> &'h [f32] {
-        self.centred.as_deref().unwrap_or(head.weight())
-    }
-
-    fn weights<'h>(&'h self, head: &'h Head, classes: Range<usize>) -> &'h [f32] {
-        &self.multiplied(head)[classes.start * head.dim()..classes.end * head.dim()]
-    }
-
-    /// The products of some lines of [`Self::multiplied`] with its first `width`.
-    fn products(&self, head: &Head, lines: &[f32], width: usize, out: &mut Vec<f32>) {
-        out.clear();
-        out.resize(lines.len() / head.dim() * width, 0.0);
-        logits::multiply(lines, self.multiplied(head), head.dim(), width, out);
+    /// The scales of a strip's classes to the first `wanted`, a line of `stride` numbers each.
+    fn strip(&self, head: &Head, classes: &[usize], wanted: usize, stride: usize, out: &mut [f32]) {
+        let dim = head.dim();
+        let mut weights = Vec::with_capacity(classes.len() * dim);
+        for class in classes {
+            let weight = head.class_weight(*class).iter().zip(&self.mean);
+            weights.extend(weight.map(|(w, mean)| w - mean));
+        }
+        let mut products = vec![0.0; classes.len() * head.classes()];
+        self.columns.multiply_first(
+            wanted,
+            Values::F32(&weights),
+            0..classes.len(),
+            &mut Slices::new(),
+            &mut products,
+        );
+        let lines = out.chunks_exact_mut(stride);
+        for ((line, products), p) in lines
+            .zip(products.chunks_exact(head.classes()))
+            .zip(classes)
+        {
+            self.line(head, *p, products, &mut line[..wanted]);
+        }
     }
 
     /// The scales of `p` to the first classes, from their products.

@@ -1,12 +1,14 @@
-//! Centres among gradient embeddings, and a part's rows scored against them.
+//! Centres among gradient embeddings, and a strip's rows scored against them.
 
-use super::logits::{self, Columns};
+use std::ops::Range;
+
+use super::logits::{self, Columns, Slices};
 use super::row::{LANES, NO_LOGIT};
 use super::{gradients, nearest_gradient};
 use crate::engine::{
     GradientCentres, GradientTolerance, NearestGradient, UNDECIDABLE, UNREACHABLE,
 };
-use crate::{Head, Result};
+use crate::{Head, Result, Values};
 
 /// Centres, padded to whole vectors.
 pub(super) struct Centres {
@@ -21,10 +23,11 @@ pub(super) struct Centres {
     tolerance: GradientTolerance,
 }
 
-/// What is known of a part's rows.
+/// What is known of a strip's rows.
 pub(super) struct Rows<'a> {
-    /// Embeddings, (rows, M).
-    pub(super) x: &'a [f32],
+    /// The rows `strip` of these embeddings, (_, M).
+    pub(super) values: Values<'a>,
+    pub(super) strip: Range<usize>,
     /// Logits with bias, (rows, stride): gradients are made of them.
     pub(super) logits: &'a mut [f32],
     pub(super) stride: usize,
@@ -58,13 +61,13 @@ impl Centres {
         })
     }
 
-    /// Finds every row's nearest; `products` and `slice` are scratch memory.
+    /// Finds every row's nearest; `products` and `slices` are scratch memory.
     #[inline(always)]
     pub(super) fn nearest(
         &self,
         rows: Rows<'_>,
         products: &mut [Vec<f32>; 2],
-        slice: &mut Vec<f32>,
+        slices: &mut Slices,
         out: &mut [NearestGradient],
     ) {
         let lines = rows.logits.chunks_exact_mut(rows.stride);
@@ -92,10 +95,11 @@ impl Centres {
         // Padding that the products leave as it is.
         of_x.resize(out.len() * stride, 0.0);
         of_g.resize(out.len() * stride, 0.0);
-        self.embeddings.multiply(rows.x, slice, of_x);
-        self.gradients.multiply(rows.logits, slice, of_g);
+        (self.embeddings).multiply(rows.values, rows.strip, slices, of_x);
+        let gradients = Values::F32(rows.logits);
+        (self.gradients).multiply(gradients, 0..out.len(), slices, of_g);
         for z in rows.logits.chunks_exact_mut(rows.stride) {
-            // As the next part's product expects it.
+            // As the next strip's product expects it.
             z[self.classes..].fill(NO_LOGIT);
         }
         let products = of_x.chunks_exact(stride).zip(of_g.chunks_exact(stride));

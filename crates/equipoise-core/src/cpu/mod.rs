@@ -18,6 +18,8 @@ mod row_norms;
 mod row_scores;
 mod row_statistics;
 mod scorer;
+mod strip;
+mod tile;
 pub mod twins;
 
 pub use engine::CpuEngine;

@@ -1,14 +1,14 @@
 //! How the CPU engine cuts its work, and what memory that takes.
 
-use super::logits::Columns;
+use super::logits::{Columns, STRIP_ROWS};
 use super::row::LANES;
 use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
 
-/// Most rows of a part: more make the product no faster.
+/// Most rows of a part.
 const PART_ROWS: usize = 512;
 
-/// Bytes of logits a part may fill, if a row takes no more.
+/// Bytes that the logits of a part's rows would fill, if one row's take no more.
 const PART_BYTES: usize = 4 << 20;
 
 /// Parts of a block for each thread, so that threads wait for each other seldom.
@@ -27,6 +27,8 @@ pub(super) struct CpuPlan {
     pub(super) stride: usize,
     /// Most rows of a part.
     pub(super) part_rows: usize,
+    /// Most rows of a strip of it.
+    pub(super) strip_rows: usize,
     /// Most rows of a block.
     pub(super) max_rows: usize,
     /// Most candidates of a block, to which each thread may add one row's.
@@ -58,6 +60,11 @@ impl CpuPlan {
             let plan = Self {
                 stride,
                 part_rows,
+                // Where lines of scales are made, of as many rows as may share them.
+                strip_rows: match (shape.task, table) {
+                    (Task::Boundaries, false) => part_rows,
+                    _ => part_rows.min(STRIP_ROWS),
+                },
                 max_rows: max_rows.unwrap_or(rows),
                 capacity: rows
                     .saturating_mul(shape.classes)
@@ -89,7 +96,7 @@ impl CpuPlan {
         let numbers = |count: usize, each: usize| 4 * count as u64 * each as u64;
         let (classes, dim) = (shape.classes, shape.dim);
         plan.add(Place::Host, "head", numbers(classes, dim));
-        plan.add(Place::Host, "head by columns", numbers(self.stride, dim));
+        plan.add(Place::Host, "head by columns", Columns::bytes(classes, dim));
         match (shape.task, self.table) {
             (Task::Nearest | Task::NearestGradient { .. }, _) => {}
             (Task::Boundaries, true) => plan.add(
@@ -98,7 +105,7 @@ impl CpuPlan {
                 numbers(classes, self.stride),
             ),
             (Task::Boundaries, false) => {
-                plan.add(Place::Host, "centred head", numbers(classes, dim));
+                plan.add(Place::Host, "centred head", Columns::bytes(classes, dim));
                 // Scales and the products they are made of, for each row's class.
                 let lines = 2 * self.threads * self.part_rows.min(classes);
                 plan.add(
@@ -108,17 +115,10 @@ impl CpuPlan {
                 );
             }
         }
-        let rows = self.threads * self.part_rows;
+        let rows = self.threads * self.strip_rows;
         plan.add(Place::Host, "logits", numbers(rows, self.stride));
-        let slice = Columns::copied(self.part_rows, dim, classes);
-        plan.add(
-            Place::Host,
-            "slices of embeddings",
-            numbers(self.threads, slice),
-        );
-        if shape.width == 2 {
-            plan.add(Place::Host, "widened embeddings", numbers(rows, dim));
-        }
+        let slices = self.threads as u64 * Columns::slice_bytes(self.strip_rows);
+        plan.add(Place::Host, "slices of embeddings", slices);
         match shape.task {
             Task::Boundaries => {}
             Task::Nearest => {
@@ -130,8 +130,13 @@ impl CpuPlan {
                 let bytes = (self.max_rows * size_of::<NearestGradient>()) as u64;
                 plan.add(Place::Host, "nearest centres", bytes);
                 // As they are given, and by columns.
-                let numbers_each = dim + self.stride;
-                plan.add(Place::Host, "centres", numbers(2 * centres, numbers_each));
+                let given = numbers(centres, dim + self.stride);
+                let by_columns = [dim, self.stride].map(|dim| Columns::bytes(centres, dim));
+                plan.add(
+                    Place::Host,
+                    "centres",
+                    given + by_columns[0] + by_columns[1],
+                );
                 plan.add(
                     Place::Host,
                     "products with centres",

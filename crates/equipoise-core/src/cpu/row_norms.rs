@@ -1,41 +1,65 @@
 //! Kernel `row_norms`: an upper bound on each row's norm.
 
+use crate::Values;
 use crate::tolerance::norm;
 
-/// The Euclidean norm of a row, to well within 1%, which tolerances leave room for: `None` for a NaN or
-/// an infinity.
-#[inline(always)]
-pub(crate) fn run(x: &[f32]) -> Option<f32> {
-    const LANES: usize = 32;
-    // Below and above, squares in f32 lose too much to underflow, or overflow.
-    const SAFE: std::ops::Range<f32> = 1e-20..1e36;
-    let mut sums = [0.0f32; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
+/// Sums made side by side.
+const LANES: usize = 32;
+
+/// The squares of a row, given in pieces: multiples of 32 numbers, but for the last.
+#[derive(Clone, Copy)]
+pub(crate) struct Squares([f32; LANES]);
+
+impl Squares {
+    pub(crate) const NONE: Self = Self([0.0; LANES]);
+
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: &[f32]) {
+        let (chunks, rest) = x.as_chunks::<LANES>();
+        let mut sums = self.0;
+        for chunk in chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *sum += x * x;
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
             *sum += x * x;
         }
+        self.0 = sums;
     }
-    for (sum, x) in sums.iter_mut().zip(rest) {
-        *sum += x * x;
-    }
-    // By halves: one after the other, each addition would wait for the last.
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
+
+    /// The Euclidean norm of the row, to well within 1%, which tolerances leave room for: `None` for a NaN or an
+    /// infinity.
+    #[inline(always)]
+    pub(crate) fn norm(self, row: Values<'_>) -> Option<f32> {
+        // Below and above, squares in f32 lose too much to underflow, or overflow.
+        const SAFE: std::ops::Range<f32> = 1e-20..1e36;
+        let mut sums = self.0;
+        // By halves: one after the other, each addition would wait for the last.
+        let mut width = LANES;
+        while width > 1 {
+            width /= 2;
+            for lane in 0..width {
+                sums[lane] += sums[lane + width];
+            }
         }
+        let sum = sums[0];
+        // 2⁻²⁴ per addition, M/32 + 6 of them, halved by the root: far below 1% for any M in memory
+        // up to a million; beyond, and outside of the safe range, in float64.
+        if SAFE.contains(&sum) && row.len() < 1_000_000 {
+            return Some(sum.sqrt());
+        }
+        let exact = norm(&row.embedding());
+        exact.is_finite().then_some((exact as f32).next_up())
     }
-    let sum = sums[0];
-    // 2⁻²⁴ per addition, M/32 + 6 of them, halved by the root: far below 1% for any M in memory
-    // up to a million; beyond, and outside of the safe range, in float64.
-    if SAFE.contains(&sum) && x.len() < 1_000_000 {
-        return Some(sum.sqrt());
-    }
-    let exact = norm(x);
-    exact.is_finite().then_some((exact as f32).next_up())
+}
+
+/// The norm of a row: see [`Squares::norm`].
+#[inline(always)]
+pub(crate) fn run(x: &[f32]) -> Option<f32> {
+    let mut squares = Squares::NONE;
+    squares.add(x);
+    squares.norm(Values::F32(x))
 }
 
 #[cfg(test)]

@@ -156,7 +156,12 @@ mod tests {
         let stride = classes.next_multiple_of(LANES);
         let mut products = vec![NO_LOGIT; rows * stride];
         let columns = super::super::logits::Columns::new(head.weight(), dim, stride);
-        columns.multiply(&values, &mut Vec::new(), &mut products);
+        columns.multiply(
+            Values::F32(&values),
+            0..rows,
+            &mut Vec::new(),
+            &mut products,
+        );
         for row in 0..rows {
             let products = products[row * stride..].iter().zip(head.bias());
             let logits: Vec<f32> = products.map(|(z, b)| z + b).collect();

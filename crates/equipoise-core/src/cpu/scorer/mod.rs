@@ -90,21 +90,21 @@ impl<'a> CpuScorer<'a> {
         available: &RowSet,
         question: Question<'_>,
     ) {
-        let (start, rows, dim) = (answer.start, answer.rows, self.head.dim());
+        let (start, rows) = (answer.start, answer.rows);
         // As many parts for each thread, so that none waits for the others while they do one more.
         let parts = rows.div_ceil(self.plan.part_rows);
         let parts = parts.max(1).next_multiple_of(rayon::current_num_threads());
         let part_rows = rows.div_ceil(parts).max(1);
         let shared = Shared {
             start,
+            values,
             available,
             found: AtomicUsize::new(0),
         };
         let part = |index: usize, out: Output<'_>| {
             let range = index * part_rows..rows.min((index + 1) * part_rows);
-            let values = values.slice(range.start * dim..range.end * dim);
             self.pool.touch(start + range.start, range.len());
-            self.part(range.start, values, &shared, out)
+            self.part(range, &shared, out)
         };
         let per_part = (part_rows, rows);
         let nonfinite = match question {

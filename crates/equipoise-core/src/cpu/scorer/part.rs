@@ -1,12 +1,14 @@
-//! A part of a block on one thread: product, tolerances, and whatever the question asks of each row.
+//! A part of a block on one thread, strip by strip: product, tolerances, and whatever the question asks of each row.
 
-use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{CpuScorer, Scales};
 use crate::cpu::centres::Rows;
+use crate::cpu::logits::Slices;
 use crate::cpu::row::{NO_LOGIT, Row, add_bias, is_plausible};
-use crate::cpu::{class_candidates, nearest, row_keys, row_norms, row_statistics};
+use crate::cpu::row_norms::Squares;
+use crate::cpu::{class_candidates, nearest, row_keys, row_statistics};
 use crate::engine::{
     Candidate, Candidates, CustomScore, NO_BOUNDARY, NONFINITE, Nearest, NearestGradient, RowKey,
     RowStatistics, UNAVAILABLE, UNDECIDABLE,
@@ -17,11 +19,10 @@ use crate::{RowSet, Values};
 /// One thread's memory.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// f16 embeddings, widened.
-    wide: Vec<f32>,
-    /// A slice of embeddings, copied for the product.
-    slice: Vec<f32>,
+    slices: Slices,
+    /// A strip's.
     logits: Vec<f32>,
+    squares: Vec<Squares>,
     tolerances: Vec<f32>,
     /// Per row, the argmax.
     tops: Vec<usize>,
@@ -34,7 +35,7 @@ pub(super) struct Scratch {
     products: [Vec<f32>; 2],
 }
 
-/// Scales to all classes of those that a part needs.
+/// Scales to all classes of those that a strip needs.
 enum Lines<'a> {
     Table(&'a [f32]),
     /// Per class its place in the lines.
@@ -62,29 +63,67 @@ pub(super) enum Output<'a> {
     NearestGradient(&'a mut [NearestGradient]),
 }
 
+impl Output<'_> {
+    /// Where what was asked of the next `rows` rows goes, of an output that has room for those and what follows.
+    fn next(&mut self, rows: usize) -> Output<'_> {
+        /// Takes the first `rows` records off.
+        fn take<'o, T>(out: &mut &'o mut [T], rows: usize) -> &'o mut [T] {
+            let (next, rest) = std::mem::take(out).split_at_mut(rows);
+            *out = rest;
+            next
+        }
+        match self {
+            Output::Statistics(out, exponentials) => {
+                Output::Statistics(take(out, rows), *exponentials)
+            }
+            Output::Candidates(candidates) => Output::Candidates(candidates),
+            Output::Keys(out, score) => Output::Keys(take(out, rows), *score),
+            Output::Nearest(out) => Output::Nearest(take(out, rows)),
+            Output::NearestGradient(out) => Output::NearestGradient(take(out, rows)),
+        }
+    }
+}
+
 /// What the parts of a block share.
 pub(super) struct Shared<'a> {
     pub(super) start: usize,
+    /// All of the block's.
+    pub(super) values: Values<'a>,
     pub(super) available: &'a RowSet,
     /// How many candidates they found.
     pub(super) found: AtomicUsize,
 }
 
 impl CpuScorer<'_> {
-    /// Scores the rows from `first` on, within the block; returns those that are not finite.
+    /// Scores the rows `rows` of the block; returns those that are not finite.
     pub(super) fn part(
         &self,
-        first: usize,
-        values: Values<'_>,
+        rows: Range<usize>,
         shared: &Shared<'_>,
-        out: Output<'_>,
+        mut out: Output<'_>,
     ) -> Vec<usize> {
         let spare = self.scratch.lock().ok().and_then(|mut spare| spare.pop());
         let mut scratch = spare.unwrap_or_default();
-        let nonfinite = vectorised(
-            #[inline(always)]
-            || self.score(first, values, shared, &mut scratch, out),
-        );
+        scratch.found.clear();
+        let mut nonfinite = Vec::new();
+        for first in rows.clone().step_by(self.plan.strip_rows) {
+            let strip = first..rows.end.min(first + self.plan.strip_rows);
+            let out = out.next(strip.len());
+            vectorised(
+                #[inline(always)]
+                || self.score(strip.clone(), shared, &mut scratch, out),
+            );
+            let doubts = strip.zip(&scratch.tolerances);
+            let spoilt = doubts.filter(|(_, tolerance)| **tolerance == NONFINITE);
+            nonfinite.extend(spoilt.map(|(row, _)| row));
+            if shared.found.load(Ordering::Relaxed) > self.plan.capacity {
+                // More than the plan has room for: the caller tries fewer rows.
+                break;
+            }
+        }
+        if let Output::Candidates(candidates) = out {
+            candidates.group(&mut scratch.found, self.head.classes());
+        }
         if let Ok(mut spare) = self.scratch.lock() {
             spare.push(scratch);
         }
@@ -94,16 +133,15 @@ impl CpuScorer<'_> {
     #[inline(always)]
     fn score(
         &self,
-        first: usize,
-        values: Values<'_>,
+        strip: Range<usize>,
         shared: &Shared<'_>,
         scratch: &mut Scratch,
         out: Output<'_>,
-    ) -> Vec<usize> {
+    ) {
         let Scratch {
-            wide,
-            slice,
+            slices,
             logits,
+            squares,
             tolerances,
             tops,
             lower,
@@ -111,35 +149,36 @@ impl CpuScorer<'_> {
             norms,
             products,
         } = scratch;
-        let (dim, stride) = (self.head.dim(), self.plan.stride);
-        let x = match values {
-            Values::F32(x) => Cow::Borrowed(x),
-            Values::F16(_) => {
-                wide.resize(values.len(), 0.0);
-                values.widen(wide);
-                Cow::Borrowed(wide.as_slice())
-            }
-        };
-        let rows = x.len() / dim;
+        let (rows, stride) = (strip.len(), self.plan.stride);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
-        self.columns.multiply(&x, slice, logits);
-        // After the product, which brings the rows into the cache while it computes.
-        self.tolerances(first, &x, shared, tolerances, norms);
+        squares.clear();
+        squares.resize(rows, Squares::NONE);
+        self.columns.multiply_seen(
+            self.columns.written(),
+            shared.values,
+            strip.clone(),
+            slices,
+            #[inline(always)]
+            |row, slice| squares[row].add(slice),
+            logits,
+        );
+        self.tolerances(strip.start, shared, squares, tolerances, norms);
         self.tops(tolerances, logits, tops);
         if let Output::NearestGradient(out) = out {
             if let Some(centres) = &self.centres {
                 let rows = Rows {
-                    x: &x,
+                    values: shared.values,
+                    strip,
                     logits,
                     stride,
                     tolerances,
                     tops,
                     norms,
                 };
-                centres.nearest(rows, products, slice, out);
+                centres.nearest(rows, products, slices, out);
             }
-            return nonfinite(first, tolerances);
+            return;
         }
         let lines = self.lines(tolerances, logits, tops);
         let scales = |class| lines.of(class, stride);
@@ -188,10 +227,10 @@ impl CpuScorer<'_> {
             }
             // Done above.
             Output::NearestGradient(_) => {}
-            Output::Candidates(candidates) => {
-                found.clear();
+            Output::Candidates(_) => {
+                let before = found.len();
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let (number, before) = ((first + index) as u32, found.len());
+                    let number = (strip.start + index) as u32;
                     if is_scored(*tolerance) {
                         let (row, top) = (row(index), tops[index]);
                         let thresholds = &self.thresholds;
@@ -199,35 +238,32 @@ impl CpuScorer<'_> {
                     } else if *tolerance >= UNDECIDABLE {
                         found.push(Candidate::unknown(number));
                     }
-                    let more = found.len() - before;
-                    if more > 0
-                        && shared.found.fetch_add(more, Ordering::Relaxed) + more
-                            > self.plan.capacity
-                    {
-                        // More than the plan has room for: the caller tries fewer rows.
-                        break;
-                    }
                 }
-                candidates.group(found, self.head.classes());
+                shared
+                    .found
+                    .fetch_add(found.len() - before, Ordering::Relaxed);
             }
         }
-        nonfinite(first, tolerances)
     }
 
     #[inline(always)]
     fn tolerances(
         &self,
         first: usize,
-        x: &[f32],
         shared: &Shared<'_>,
+        squares: &[Squares],
         out: &mut Vec<f32>,
         norms: &mut Vec<f32>,
     ) {
+        let dim = self.head.dim();
         out.clear();
         norms.clear();
-        for (index, x) in x.chunks_exact(self.head.dim()).enumerate() {
-            let available = shared.available.contains(shared.start + first + index);
-            let norm = if available { row_norms::run(x) } else { None };
+        for (row, squares) in (first..).zip(squares) {
+            let available = shared.available.contains(shared.start + row);
+            let norm = match available {
+                true => squares.norm(shared.values.slice(row * dim..(row + 1) * dim)),
+                false => None,
+            };
             out.push(match (available, norm) {
                 (false, _) => UNAVAILABLE,
                 (true, Some(norm)) => self.tolerance.of_norm(norm),
@@ -249,7 +285,7 @@ impl CpuScorer<'_> {
         }
     }
 
-    /// The scales that a part's rows may ask for.
+    /// The scales that a strip's rows may ask for.
     fn lines(&self, tolerances: &[f32], logits: &[f32], tops: &[usize]) -> Lines<'_> {
         let made = match &self.scales {
             Scales::Table(table) => return Lines::Table(table),
@@ -276,13 +312,6 @@ impl CpuScorer<'_> {
         let places = classes.into_iter().enumerate().map(|(i, c)| (c, i));
         Lines::Some(places.collect(), lines)
     }
-}
-
-/// The rows that are not finite, of those from `first` on.
-fn nonfinite(first: usize, tolerances: &[f32]) -> Vec<usize> {
-    let rows = tolerances.iter().enumerate();
-    let rows = rows.filter(|(_, tolerance)| **tolerance == NONFINITE);
-    rows.map(|(index, _)| first + index).collect()
 }
 
 /// Whether a row of that tolerance has logits to look at.
