@@ -23,7 +23,7 @@ pub(crate) fn error(dim: usize) -> LogitError {
 
 /// Rows of a strip: so many that products take longer than reading the head for them, so few that their slices, and
 /// their logits of a thousand classes, stay in a core's own cache.
-pub(crate) const STRIP_ROWS: usize = 8 * tile::ROWS;
+pub(crate) const STRIP_ROWS: usize = 4 * tile::ROWS;
 
 /// A slice of each row of a strip: scratch memory.
 pub type Slices = Vec<Line>;
@@ -147,7 +147,8 @@ impl Columns {
                 values,
                 rows: first..rows.end.min(first + STRIP_ROWS),
                 slices,
-                seen: |row, slice: &[f32]| seen(first - rows.start + row, slice),
+                seen: #[inline(always)]
+                |row, slice: &[f32]| seen(first - rows.start + row, slice),
                 wanted,
                 out,
             });
