@@ -82,8 +82,9 @@ impl BoundaryScales {
         let classes = head.classes();
         let mut table = vec![padding; classes * stride];
         let strip = STRIP_ROWS * stride;
-        let strips = table.par_chunks_mut(strip).enumerate();
-        strips.for_each(|(index, lines)| {
+        // The longest first, one by one.
+        let strips = table.par_chunks_mut(strip).enumerate().rev();
+        strips.with_max_len(1).for_each(|(index, lines)| {
             let first = index * STRIP_ROWS;
             let block: Vec<usize> = (first..classes.min(first + STRIP_ROWS)).collect();
             // The rest follows by symmetry.

@@ -128,7 +128,7 @@ impl Columns {
         self.multiply_seen(wanted, values, rows, slices, |_, _| {}, out);
     }
 
-    /// As [`Columns::multiply_first`]; `seen` gets the slices of each row in order, with the row's place among `rows`.
+    /// As [`Columns::multiply_first`]; `seen` gets the slices of each row in order, with its number.
     #[inline(always)]
     pub(crate) fn multiply_seen(
         &self,
@@ -147,8 +147,7 @@ impl Columns {
                 values,
                 rows: first..rows.end.min(first + STRIP_ROWS),
                 slices,
-                seen: #[inline(always)]
-                |row, slice: &[f32]| seen(first - rows.start + row, slice),
+                seen: &mut seen,
                 wanted,
                 out,
             });
@@ -196,7 +195,8 @@ mod tests {
         out: &mut [f32],
     ) -> Vec<f32> {
         let (mut slices, mut seen) = (Slices::new(), vec![Vec::new(); rows.len()]);
-        let see = |row: usize, slice: &[f32]| seen[row].extend_from_slice(slice);
+        let first = rows.start;
+        let mut see = |row: usize, slice: &[f32]| seen[row - first].extend_from_slice(slice);
         match simd {
             None => {
                 let columns = Columns::new(weight, dim, stride);
@@ -210,7 +210,7 @@ mod tests {
                     values,
                     rows,
                     slices: &mut slices,
-                    seen: see,
+                    seen: &mut see,
                     wanted,
                     out,
                 };

@@ -1,5 +1,7 @@
 //! How the CPU engine cuts its work, and what memory that takes.
 
+use std::ops::Range;
+
 use super::logits::{Columns, STRIP_ROWS};
 use super::row::LANES;
 use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
@@ -11,7 +13,7 @@ const PART_ROWS: usize = 512;
 /// Bytes that the logits of a part's rows would fill, if one row's take no more.
 const PART_BYTES: usize = 4 << 20;
 
-/// Parts of a block for each thread, so that threads wait for each other seldom.
+/// Parts of a block for each thread, so that lists are looked at seldom.
 const PARTS_PER_THREAD: usize = 16;
 
 /// Bytes of the table of scales; beyond, a part makes the lines that it needs.
@@ -86,6 +88,20 @@ impl CpuPlan {
         )
     }
 
+    /// A block of `rows` rows in parts, in the order in which threads take them: smaller and smaller ones, so that the
+    /// threads end together.
+    pub(super) fn parts(&self, rows: usize) -> Vec<Range<usize>> {
+        let (mut parts, mut first) = (Vec::new(), 0);
+        while first < rows {
+            let fair = (rows - first) / (2 * self.threads);
+            let part = fair.next_multiple_of(self.strip_rows);
+            let end = rows.min(first + part.clamp(self.strip_rows, self.part_rows));
+            parts.push(first..end);
+            first = end;
+        }
+        parts
+    }
+
     /// What it takes.
     pub(super) fn memory(&self, shape: ScanShape) -> MemoryPlan {
         let mut plan = MemoryPlan {
@@ -150,7 +166,7 @@ impl CpuPlan {
         let found = 2 * candidates * size_of::<Candidate>() as u64;
         plan.add(Place::Host, "candidates", found);
         // Each part has places where its classes begin.
-        let parts = self.max_rows.div_ceil(self.part_rows) + self.threads;
+        let parts = self.parts(self.max_rows).len() + self.threads;
         let starts = (parts * classes) as u64;
         let by_class = Candidates::bytes(candidates, self.max_rows as u64, starts);
         plan.add(Place::Host, "candidates by class", by_class);

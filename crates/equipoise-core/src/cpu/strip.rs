@@ -14,7 +14,7 @@ pub(super) struct Strip<'a, F> {
     pub(super) values: Values<'a>,
     pub(super) rows: Range<usize>,
     pub(super) slices: &'a mut Slices,
-    pub(super) seen: F,
+    pub(super) seen: &'a mut F,
     /// How many columns of `out` are written.
     pub(super) wanted: usize,
     pub(super) out: &'a mut [f32],
@@ -24,7 +24,7 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let (dim, stride) = (self.columns.dim, self.columns.stride);
         let rows = self.rows.len();
         let groups = rows.div_ceil(tile::ROWS);
@@ -35,8 +35,8 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
         let panels = self.wanted.div_ceil(width);
         for first in (0..dim).step_by(SLICE) {
             let depth = SLICE.min(dim - first);
-            for (row, line) in self.slices[..rows].iter_mut().enumerate() {
-                let start = (self.rows.start + row) * dim + first;
+            for (row, line) in self.rows.clone().zip(&mut *self.slices) {
+                let start = row * dim + first;
                 let line = &mut line[..depth];
                 self.values.slice(start..start + depth).widen(line);
                 (self.seen)(row, line);

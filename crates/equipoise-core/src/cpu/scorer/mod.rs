@@ -2,6 +2,7 @@
 
 mod part;
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
@@ -90,50 +91,42 @@ impl<'a> CpuScorer<'a> {
         available: &RowSet,
         question: Question<'_>,
     ) {
-        let (start, rows) = (answer.start, answer.rows);
-        // As many parts for each thread, so that none waits for the others while they do one more.
-        let parts = rows.div_ceil(self.plan.part_rows);
-        let parts = parts.max(1).next_multiple_of(rayon::current_num_threads());
-        let part_rows = rows.div_ceil(parts).max(1);
+        let start = answer.start;
         let shared = Shared {
             start,
             values,
             available,
             found: AtomicUsize::new(0),
         };
-        let part = |index: usize, out: Output<'_>| {
-            let range = index * part_rows..rows.min((index + 1) * part_rows);
-            self.pool.touch(start + range.start, range.len());
-            self.part(range, &shared, out)
+        let part = |rows: Range<usize>, out: Output<'_>| {
+            self.pool.touch(start + rows.start, rows.len());
+            self.part(rows, &shared, out)
         };
-        let per_part = (part_rows, rows);
+        let parts = self.plan.parts(answer.rows);
         let nonfinite = match question {
             Question::RowStatistics { exponentials } => {
-                each_part(&mut answer.statistics, per_part, |index, out| {
-                    part(index, Output::Statistics(out, exponentials))
+                each_part(&parts, &mut answer.statistics, |rows, out| {
+                    part(rows, Output::Statistics(out, exponentials))
                 })
             }
-            Question::RowKeys { score } => each_part(&mut answer.keys, per_part, |index, out| {
-                part(index, Output::Keys(out, score))
+            Question::RowKeys { score } => each_part(&parts, &mut answer.keys, |rows, out| {
+                part(rows, Output::Keys(out, score))
             }),
-            Question::Nearest => each_part(&mut answer.nearest, per_part, |index, out| {
-                part(index, Output::Nearest(out))
+            Question::Nearest => each_part(&parts, &mut answer.nearest, |rows, out| {
+                part(rows, Output::Nearest(out))
             }),
-            Question::NearestGradient => {
-                each_part(&mut answer.gradients, per_part, |index, out| {
-                    part(index, Output::NearestGradient(out))
-                })
-            }
+            Question::NearestGradient => each_part(&parts, &mut answer.gradients, |rows, out| {
+                part(rows, Output::NearestGradient(out))
+            }),
             Question::ClassCandidates { .. } => {
-                let parts = rows.div_ceil(part_rows);
-                answer.candidates.resize_with(parts, Candidates::default);
-                let outs = answer.candidates.par_iter_mut().enumerate();
-                outs.map(|(index, out)| part(index, Output::Candidates(out)))
-                    .collect()
+                (answer.candidates).resize_with(parts.len(), Candidates::default);
+                let outs = parts.iter().cloned().zip(&mut answer.candidates);
+                in_order(outs, |(rows, out)| part(rows, Output::Candidates(out)))
             }
         };
-        let nonfinite = nonfinite.into_iter().flatten();
-        answer.nonfinite.extend(nonfinite.map(|row| start + row));
+        answer
+            .nonfinite
+            .extend(nonfinite.into_iter().map(|row| start + row));
         if shared.found.into_inner() > self.plan.capacity {
             answer.candidates.iter_mut().for_each(Candidates::clear);
             answer.overflow = true;
@@ -141,15 +134,32 @@ impl<'a> CpuScorer<'a> {
     }
 }
 
-/// Runs `part` on the records of each part, `part_rows` of `rows`; returns what each returned.
+/// Runs `part` on each of `parts` and its records; returns all that it returned, ascending.
 fn each_part<T: bytemuck::Zeroable + Clone + Send>(
+    parts: &[Range<usize>],
     records: &mut Vec<T>,
-    (part_rows, rows): (usize, usize),
-    part: impl Fn(usize, &mut [T]) -> Vec<usize> + Sync,
-) -> Vec<Vec<usize>> {
+    part: impl Fn(Range<usize>, &mut [T]) -> Vec<usize> + Send + Sync,
+) -> Vec<usize> {
+    let rows = parts.last().map_or(0, |last| last.end);
     records.resize(rows, T::zeroed());
-    let parts = records.par_chunks_mut(part_rows).enumerate();
-    parts.map(|(index, out)| part(index, out)).collect()
+    let mut left = &mut records[..];
+    let outs = parts.iter().map(|rows| {
+        let (out, rest) = std::mem::take(&mut left).split_at_mut(rows.len());
+        left = rest;
+        (rows.clone(), out)
+    });
+    in_order(outs, |(rows, out)| part(rows, out))
+}
+
+/// Runs `work` on each of `parts`, on the threads that come for the next one; returns all that it returned, ascending.
+fn in_order<P: Send>(
+    parts: impl Iterator<Item = P> + Send,
+    work: impl Fn(P) -> Vec<usize> + Send + Sync,
+) -> Vec<usize> {
+    let returned = parts.par_bridge().map(work);
+    let mut returned = returned.collect::<Vec<_>>().concat();
+    returned.sort_unstable();
+    returned
 }
 
 impl Scorer for CpuScorer<'_> {

@@ -160,7 +160,7 @@ impl CpuScorer<'_> {
             strip.clone(),
             slices,
             #[inline(always)]
-            |row, slice| squares[row].add(slice),
+            |row, slice| squares[row - strip.start].add(slice),
             logits,
         );
         self.tolerances(strip.start, shared, squares, tolerances, norms);
