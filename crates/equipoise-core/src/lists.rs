@@ -218,9 +218,11 @@ fn nth_smallest(numbers: impl Iterator<Item = f64>, count: usize) -> f64 {
     /// So few are kept in order while looking through the numbers.
     const FEW: usize = 64;
     if count > FEW {
-        let mut numbers: Vec<f64> = numbers.collect();
-        return match count <= numbers.len() {
-            true => *numbers.select_nth_unstable_by(count - 1, f64::total_cmp).1,
+        // Integers in the order of the numbers: they compare in one instruction.
+        let flip = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+        let mut bits: Vec<i64> = numbers.map(|x| flip(x.to_bits() as i64)).collect();
+        return match count <= bits.len() {
+            true => f64::from_bits(flip(*bits.select_nth_unstable(count - 1).1) as u64),
             false => f64::INFINITY,
         };
     }

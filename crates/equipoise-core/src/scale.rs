@@ -5,6 +5,7 @@
 //! weights are near each other), the distance is summed directly in float64.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -24,7 +25,7 @@ const LITTLE_IN_COMMON: f64 = 0.25;
 #[derive(Debug)]
 pub struct BoundaryScales {
     /// W less the mean of its rows, rounded to f32, where the mean is worth taking off.
-    columns: Columns,
+    columns: Arc<Columns>,
     /// That mean, or zeros.
     mean: Vec<f32>,
     /// Squared norms of the rows that are multiplied.
@@ -38,6 +39,13 @@ pub struct BoundaryScales {
 impl BoundaryScales {
     /// Prepares `head`; takes as much memory as its weights.
     pub fn new(head: &Head) -> Self {
+        Self::with(head, || {
+            Arc::new(Columns::new(head.weight(), head.dim(), head.classes()))
+        })
+    }
+
+    /// As [`BoundaryScales::new`], with `columns` of the head where nothing is taken off.
+    pub(crate) fn with(head: &Head, columns: impl FnOnce() -> Arc<Columns>) -> Self {
         let (classes, dim) = (head.classes(), head.dim());
         // Of f32 sums: any vector would do, if it is in the middle of the weights.
         let mut mean = vec![0.0f32; dim];
@@ -60,16 +68,18 @@ impl BoundaryScales {
         let of_mean = sum_of_squares(&mean, |mean| f64::from(*mean));
         let in_common = of_mean * classes as f64 / of_rows.iter().sum::<f64>();
         // Not where a sum is not finite.
-        if in_common < LITTLE_IN_COMMON {
+        let columns = if in_common < LITTLE_IN_COMMON {
             mean = zeros;
+            columns()
         } else {
             of_rows = squares(&mean);
-        }
+            Arc::new(Columns::around(head.weight(), &mean, classes))
+        };
         // Twice a product's, as it is subtracted twice, and the rounding of `columns` themselves, which
         // moves a squared distance by at most 2⁻²¹ times the norms' product.
         let gamma = 2.0 * logits::error(dim).gamma + 1.0 / f64::from(1 << 21);
         Self {
-            columns: Columns::around(head.weight(), &mean, classes),
+            columns,
             mean,
             norms: of_rows.iter().map(|square| square.sqrt()).collect(),
             squares: of_rows,
@@ -125,7 +135,8 @@ impl BoundaryScales {
             let weight = head.class_weight(*class).iter().zip(&self.mean);
             weights.extend(weight.map(|(w, mean)| w - mean));
         }
-        let mut products = vec![0.0; classes.len() * head.classes()];
+        let width = self.columns.stride();
+        let mut products = vec![0.0; classes.len() * width];
         self.columns.multiply_first(
             wanted,
             Values::F32(&weights),
@@ -134,10 +145,7 @@ impl BoundaryScales {
             &mut products,
         );
         let lines = out.chunks_exact_mut(stride);
-        for ((line, products), p) in lines
-            .zip(products.chunks_exact(head.classes()))
-            .zip(classes)
-        {
+        for ((line, products), p) in lines.zip(products.chunks_exact(width)).zip(classes) {
             self.line(head, *p, products, &mut line[..wanted]);
         }
     }

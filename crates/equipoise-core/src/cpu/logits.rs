@@ -32,7 +32,7 @@ pub type Slices = Vec<Line>;
 #[derive(Debug, Clone)]
 pub struct Columns {
     pub(super) dim: usize,
-    pub(super) stride: usize,
+    stride: usize,
     classes: usize,
     arch: Arch,
     /// Classes of a panel.
@@ -90,6 +90,11 @@ impl Columns {
     pub(crate) fn slice_bytes(rows: usize) -> u64 {
         let rows = rows.min(STRIP_ROWS).next_multiple_of(tile::ROWS);
         (rows * size_of::<Line>()) as u64
+    }
+
+    /// Numbers of a line of products.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
     }
 
     /// How many columns of a line [`Columns::multiply`] writes: beyond the classes, zeros.

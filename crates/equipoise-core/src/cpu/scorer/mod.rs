@@ -3,8 +3,8 @@
 mod part;
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
@@ -23,7 +23,7 @@ use crate::{Chunk, Head, Pool, Result, RowSet, Values};
 pub(super) struct CpuScorer<'a> {
     pool: &'a dyn Pool,
     head: Head,
-    columns: Columns,
+    columns: Arc<Columns>,
     /// Padded to the stride: of what the product writes beyond the classes, no logit comes.
     bias: Vec<f32>,
     tolerance: Tolerance,
@@ -57,7 +57,8 @@ impl<'a> CpuScorer<'a> {
         task: Task,
         centres: Option<Centres>,
     ) -> Self {
-        let columns = Columns::new(head.weight(), head.dim(), plan.stride);
+        let columns = Arc::new(Columns::new(head.weight(), head.dim(), plan.stride));
+        let scales = || BoundaryScales::with(head, || columns.clone());
         let mut bias = head.bias().to_vec();
         bias.resize(columns.written(), NO_LOGIT);
         bias.resize(plan.stride, 0.0);
@@ -67,10 +68,9 @@ impl<'a> CpuScorer<'a> {
             scales: match (task, plan.table) {
                 (Task::Nearest | Task::NearestGradient { .. }, _) => Scales::Needless,
                 (Task::Boundaries, true) => {
-                    let scales = BoundaryScales::new(head);
-                    Scales::Table(scales.table(head, plan.stride, NO_BOUNDARY))
+                    Scales::Table(scales().table(head, plan.stride, NO_BOUNDARY))
                 }
-                (Task::Boundaries, false) => Scales::Made(BoundaryScales::new(head)),
+                (Task::Boundaries, false) => Scales::Made(scales()),
             },
             head: head.clone(),
             columns,
