@@ -43,12 +43,12 @@
 //!
 //! | feature | what it adds | crates in the tree |
 //! |---|---|---|
-//! | none, or `cpu` | [`core`]: types, definitions, strategies, the CPU engine | about 45 |
-//! | `gpu` | `gpu`: the GPU engine on wgpu; pools in buffers of an application's own device | about 100 |
+//! | none, or `cpu` | [`core`]: types, definitions, strategies, the CPU engine | about 35 |
+//! | `gpu` | `gpu`: the GPU engine on wgpu; pools in buffers of an application's own device | about 90 |
 //! | `burn` | [`Selector`] for burn's tensors; `burn`: backbones, training | about 300 |
 //! | `vulkan` (default) | burn compiles to SPIR-V on Vulkan | about 305 |
-//! | `pool` | `pool`: embedding stores, heads and labels in files, image sources, exports | about 110 |
-//! | `report` | `report`: class counts, tables, figures | about 50 |
+//! | `pool` | `pool`: embedding stores, heads and labels in files, image sources, exports | about 100 |
+//! | `report` | `report`: class counts, tables, figures | about 40 |
 //! | `rounds` (default) | `rounds`: rounds of select, label and train; turns on all but `parquet` and `vulkan` | about 335 |
 //! | `parquet` | Parquet files as a source of images | |
 //!

@@ -259,7 +259,9 @@ fn every_kernel_has_a_shader_a_wrapper_and_a_twin() {
         stems(
             "crates/equipoise-core/src/cpu",
             "rs",
-            &["mod", "centres", "engine", "plan", "row", "scorer", "twins"]
+            &[
+                "mod", "centres", "engine", "plan", "row", "scorer", "strip", "tile", "twins"
+            ]
         ),
         shaders
     );

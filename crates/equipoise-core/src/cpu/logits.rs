@@ -23,7 +23,7 @@ pub(crate) fn error(dim: usize) -> LogitError {
 
 /// Rows of a strip: so many that products take longer than reading the head for them, so few that their slices, and
 /// their logits of a thousand classes, stay in a core's own cache.
-pub(crate) const STRIP_ROWS: usize = 4 * tile::ROWS;
+pub const STRIP_ROWS: usize = 8 * tile::ROWS;
 
 /// A slice of each row of a strip: scratch memory.
 pub type Slices = Vec<Line>;

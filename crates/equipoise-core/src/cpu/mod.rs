@@ -1,8 +1,8 @@
 //! The CPU engine: every kernel's twin, on all cores.
 //!
 //! One file a kernel, named as its shader: [`logits`], `row_norms`, `row_statistics`, `class_candidates`, `row_keys`, `row_scores`,
-//! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`, and [`twins`] runs them one by one. A block is cut into parts; a thread makes a part's logits and goes over
-//! them at once, while they are in its cache.
+//! `nearest`, `gradients`, `nearest_gradient`; what they share is in `row`, and [`twins`] runs them one by one. A block is cut into parts, and a part into strips; a thread
+//! makes a strip's logits (`strip`, of `tile`s) and goes over them at once, while they are in its cache.
 
 mod centres;
 mod class_candidates;

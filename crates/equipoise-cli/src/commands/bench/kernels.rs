@@ -1,6 +1,6 @@
 //! Kernels, each on one block of rows.
 
-use equipoise::core::cpu::logits::Columns;
+use equipoise::core::cpu::logits::{Columns, STRIP_ROWS, Slices};
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Error, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
@@ -21,9 +21,6 @@ const WITH_PRODUCTS: &str = "with products";
 
 /// Rows from which thresholds are made.
 const SAMPLE: usize = 500;
-
-/// Rows that a thread multiplies at a time, as the CPU engine does.
-const PART_ROWS: usize = 512;
 
 /// Bytes of a row's statistics, and of a row's norm.
 const STATISTICS: f64 = size_of::<equipoise::core::RowStatistics>() as f64;
@@ -335,26 +332,16 @@ fn as_many_centres(head: &Head) -> Result<GradientCentres> {
     })
 }
 
-/// The products of `values` with the head, on all threads, as the CPU engine cuts them.
+/// The products of `values` with the head, on all threads, strip by strip as the CPU engine makes them.
 fn multiply(values: Values<'_>, columns: &Columns, dim: usize, stride: usize) {
     let rows = values.len() / dim;
-    let part_rows = rows.div_ceil(rayon::current_num_threads()).min(PART_ROWS);
-    let parts = (0..rows.div_ceil(part_rows)).into_par_iter();
-    parts.for_each_init(
-        || (Vec::new(), Vec::new(), Vec::new()),
-        |(wide, slice, out), part| {
-            let range = part * part_rows..rows.min((part + 1) * part_rows);
-            let values = values.slice(range.start * dim..range.end * dim);
-            out.resize(part_rows * stride, 0.0);
-            let x = match values {
-                Values::F32(x) => x,
-                Values::F16(_) => {
-                    wide.resize(values.len(), 0.0);
-                    values.widen(wide);
-                    wide.as_slice()
-                }
-            };
-            columns.multiply(x, slice, out);
+    let strips = (0..rows).into_par_iter().step_by(STRIP_ROWS);
+    // So many share their memory.
+    strips.with_max_len(8).for_each_init(
+        || (Slices::new(), vec![0.0; STRIP_ROWS * stride]),
+        |(slices, out), first| {
+            let strip = first..rows.min(first + STRIP_ROWS);
+            columns.multiply(values, strip, slices, out);
             std::hint::black_box(out);
         },
     );

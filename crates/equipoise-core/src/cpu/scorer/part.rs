@@ -122,7 +122,7 @@ impl CpuScorer<'_> {
             }
         }
         if let Output::Candidates(candidates) = out {
-            candidates.group(&mut scratch.found, self.head.classes());
+            candidates.group(&scratch.found, self.head.classes());
         }
         if let Ok(mut spare) = self.scratch.lock() {
             spare.push(scratch);
