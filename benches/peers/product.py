@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,20 +43,26 @@ class Equipoise:
         self.binary = binary
         self.inputs = ["--embeddings", str(pool), "--head", str(head)]
         self.picks = pool.with_name("picks.csv")
+        # The same head under other names: more selections of the same process.
+        self.again = [head.with_name(f"{name}.safetensors") for name in ("second", "third")]
+        for copy in self.again:
+            shutil.copyfile(head, copy)
         self.threads = ["--threads", str(threads)] if threads else []
 
-    def select(self, strategy: str, device: str, budget: int, *more: str) -> Answer:
+    def select(self, strategy: str, device: str, budget: int, *more: str, again: bool = False) -> Answer:
         """Runs `equipoise select`, with `more` arguments, on files that are in memory: what has idled for some seconds
-        some systems page out."""
+        some systems page out. `again` selects three times, and answers about the third time."""
         for path in self.inputs[1::2]:
             with open(path, "rb") as file:
                 while file.read(1 << 24):
                     pass
+        heads = [word for copy in self.again for word in ("--head", str(copy))] if again else []
         report = call(
-            self.binary, "select", *self.inputs, "--strategy", strategy, "--budget", str(budget),
+            self.binary, "select", *self.inputs, *heads, "--strategy", strategy, "--budget", str(budget),
             "--device", device, *self.threads, "--out", str(self.picks), "--force", "--quiet", *more,
         )  # fmt: skip
-        with open(self.picks, newline="") as file:
+        written = self.picks.with_suffix(f".{self.again[-1].stem}.csv") if again else self.picks
+        with open(written, newline="") as file:
             picks = list(csv.DictReader(file))
         rows = np.array([int(pick["row"]) for pick in picks])
         # Only a pick before which there was no centre has none.
@@ -64,12 +71,12 @@ class Equipoise:
 
 
 def call(binary: Path, *arguments: str) -> dict:
-    """Runs the binary; returns its JSON."""
+    """Runs the binary; returns its JSON, the last of several."""
     done = subprocess.run([binary, *arguments, "--json"], capture_output=True, text=True)
     if done.returncode:
         said = " ".join(done.stderr.split()) or "it said nothing"
         raise Failure(f"{binary} {arguments[0]} ended with {done.returncode}: {said}")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def slots_expected(strategy: str, shape: Shape) -> list[str]:
