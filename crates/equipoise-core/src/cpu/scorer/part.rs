@@ -149,7 +149,7 @@ impl CpuScorer<'_> {
             norms,
             products,
         } = scratch;
-        let (rows, stride) = (strip.len(), self.plan.stride);
+        let (rows, stride, capacity) = (strip.len(), self.plan.stride, self.plan.capacity);
         // Padding that the product leaves as it is.
         logits.resize(rows * stride, NO_LOGIT);
         squares.clear();
@@ -228,9 +228,8 @@ impl CpuScorer<'_> {
             // Done above.
             Output::NearestGradient(_) => {}
             Output::Candidates(_) => {
-                let before = found.len();
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let number = (strip.start + index) as u32;
+                    let (number, before) = ((strip.start + index) as u32, found.len());
                     if is_scored(*tolerance) {
                         let (row, top) = (row(index), tops[index]);
                         let thresholds = &self.thresholds;
@@ -238,10 +237,12 @@ impl CpuScorer<'_> {
                     } else if *tolerance >= UNDECIDABLE {
                         found.push(Candidate::unknown(number));
                     }
+                    let more = found.len() - before;
+                    if more > 0 && shared.found.fetch_add(more, Ordering::Relaxed) + more > capacity
+                    {
+                        break;
+                    }
                 }
-                shared
-                    .found
-                    .fetch_add(found.len() - before, Ordering::Relaxed);
             }
         }
     }
