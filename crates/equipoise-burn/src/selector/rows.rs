@@ -273,6 +273,10 @@ pub(super) fn caught<T>(
 }
 
 /// What a fusion client does for its tensors, for those that need no such thing.
+#[allow(
+    dead_code,
+    reason = "with burn's `fusion` its client's own methods come first"
+)]
 trait Resolve {
     fn resolve_tensor_float<B>(&self, tensor: CubeTensor) -> CubeTensor;
     fn resolve_tensor_int<B>(&self, tensor: CubeTensor) -> CubeTensor;
