@@ -82,8 +82,8 @@ class Contest:
         return found
 
     def equipoise(self, device: str, pool: Path, head: Path) -> list[Contender]:
-        """Two contenders a strategy: the first selection of a process, and the third, which finds memory and threads
-        warm as the peers find theirs. The first run, not timed, warms the page cache."""
+        """Two contenders a strategy: the first selection of a process, and the third, which finds its memory
+        touched as the peers find theirs. The first run, not timed, warms the page cache."""
         binary = Equipoise(self.options.binary, self.options.threads, pool, head)
         found = []
         for strategy in self.options.strategies:
@@ -93,14 +93,11 @@ class Contest:
                 return answer.seconds, answer
 
             clock = run(False)[1].clock
-            name = f"Equipoise {strategy}" + (" (whole command)" if clock == "seconds" else "")
-            of = ("equipoise", name, device, self.case.shape.dtype, partial(run, False), strategy, {"clock": clock})
-            found.append(Contender(*of))
-            if clock == "scan_seconds":
-                facts = {"clock": clock, "again": True}
-                name = f"{name}, third time"
-                of = ("equipoise", name, device, self.case.shape.dtype, partial(run, True), strategy, facts)
-                found.append(Contender(*of))
+            times = {False: "", True: ", third time"} if clock == "scan_seconds" else {False: " (whole command)"}
+            for again, suffix in times.items():
+                name, facts = f"Equipoise {strategy}{suffix}", {"clock": clock, "again": again}
+                dtype = self.case.shape.dtype
+                found.append(Contender("equipoise", name, device, dtype, partial(run, again), strategy, facts))
         return found
 
     def peers(self, device: str, dtypes: list[str]) -> list[Contender]:

@@ -137,11 +137,12 @@ impl BoundaryScales {
         }
         let width = self.columns.stride();
         let mut products = vec![0.0; classes.len() * width];
-        self.columns.multiply_first(
+        self.columns.multiply_seen(
             wanted,
             Values::F32(&weights),
             0..classes.len(),
             &mut Slices::new(),
+            |_, _| {},
             &mut products,
         );
         let lines = out.chunks_exact_mut(stride);

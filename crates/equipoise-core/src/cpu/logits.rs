@@ -31,7 +31,7 @@ pub type Slices = Vec<Line>;
 /// A head's weights as products read them, made once for all rows.
 #[derive(Debug, Clone)]
 pub struct Columns {
-    pub(super) dim: usize,
+    dim: usize,
     stride: usize,
     classes: usize,
     arch: Arch,
@@ -92,6 +92,11 @@ impl Columns {
         (rows * size_of::<Line>()) as u64
     }
 
+    /// Numbers of a row of the weights.
+    pub(super) fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// Numbers of a line of products.
     pub(crate) fn stride(&self) -> usize {
         self.stride
@@ -118,22 +123,11 @@ impl Columns {
         slices: &mut Slices,
         out: &mut [f32],
     ) {
-        self.multiply_first(self.written(), values, rows, slices, out);
+        self.multiply_seen(self.written(), values, rows, slices, |_, _| {}, out);
     }
 
-    /// As [`Columns::multiply`], the first `wanted` columns alone.
-    pub(crate) fn multiply_first(
-        &self,
-        wanted: usize,
-        values: Values<'_>,
-        rows: Range<usize>,
-        slices: &mut Slices,
-        out: &mut [f32],
-    ) {
-        self.multiply_seen(wanted, values, rows, slices, |_, _| {}, out);
-    }
-
-    /// As [`Columns::multiply_first`]; `seen` gets the slices of each row in order, with its number.
+    /// As [`Columns::multiply`], the first `wanted` columns alone; `seen` gets the slices of each row in order, with its
+    /// number.
     #[inline(always)]
     pub(crate) fn multiply_seen(
         &self,

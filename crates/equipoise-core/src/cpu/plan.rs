@@ -201,6 +201,38 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_all_rows_in_order_and_no_more_than_planned() {
+        for shape in [
+            SHAPE,
+            ScanShape {
+                classes: 9000,
+                ..SHAPE
+            },
+        ] {
+            let free = CpuPlan::new(shape, None, None).unwrap();
+            for threads in [1, 2, 7, 64] {
+                let plan = CpuPlan { threads, ..free };
+                let planned = plan.parts(plan.max_rows).len() + threads;
+                for rows in (0..3000).chain([plan.max_rows / 3, plan.max_rows]) {
+                    let parts = plan.parts(rows);
+                    let mut next = 0;
+                    for part in &parts {
+                        assert_eq!(part.start, next, "{rows} rows, {threads} threads");
+                        assert!((1..=plan.part_rows).contains(&part.len()));
+                        next = part.end;
+                    }
+                    assert_eq!(next, rows);
+                    assert!(parts.is_sorted_by(|a, b| a.len() >= b.len()));
+                    assert!(
+                        rows > plan.max_rows || parts.len() <= planned,
+                        "{rows} rows"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn classes_by_the_thousand_take_no_table() {
         let shape = ScanShape {
             rows: 100_000_000,

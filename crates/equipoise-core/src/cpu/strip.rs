@@ -25,7 +25,7 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (dim, stride) = (self.columns.dim, self.columns.stride());
+        let (dim, stride) = (self.columns.dim(), self.columns.stride());
         let rows = self.rows.len();
         let groups = rows.div_ceil(tile::ROWS);
         if self.slices.len() < groups * tile::ROWS {
