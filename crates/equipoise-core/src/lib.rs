@@ -53,7 +53,7 @@ pub use ceilings::CpuCeilings;
 pub use clustering::{ClusterOptions, Linkage};
 pub use constraints::{Constraints, Groups, Shortfall};
 pub use coverage::coverage_radius;
-pub use cpu::CpuEngine;
+pub use cpu::{CpuEngine, CpuProducts};
 pub use definition::RowScore;
 pub use engine::{
     Answer, Candidate, CustomScore, Engine, Question, Rounding, RowStatistics, Scorer,

@@ -96,6 +96,56 @@ impl Tolerance {
     }
 }
 
+/// How far a head's weights are from those that they were rounded to, and how products with them are summed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RoundedError {
+    /// max ‖w‖.
+    pub(crate) largest: f64,
+    /// max ‖w − ŵ‖, ŵ what w was rounded to.
+    pub(crate) left: f64,
+    /// Sums of exact products, each rounded and scaled, that make a logit.
+    pub(crate) slices: usize,
+}
+
+/// Turns a row's norm and what rounding it left, ‖x − x̂‖, into how far its logits by rounded numbers may be off, and how far
+/// up such a logit with that added may have been rounded down.
+///
+/// ⟨x, w⟩ − ⟨x̂, ŵ⟩ = ⟨x − x̂, w⟩ + ⟨x̂, w − ŵ⟩; the sums of integer products are exact.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RoundedTolerance {
+    of_left: f32,
+    of_norm: f32,
+    offset: f32,
+}
+
+impl RoundedTolerance {
+    pub(crate) fn new(head: &Head, error: RoundedError) -> Self {
+        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+        let dim = head.dim() as f64;
+        // Of a slice's sum: to f32, times the product of two scales; then the sum of slices, the bias, and the tolerance added.
+        let rounding = LogitError::of_sum(error.slices + 8, 1.0 / f64::from(1 << 24));
+        let both = error.largest + error.left;
+        // Squares of what is left that are flushed, and the rounding of what they are made of.
+        const UNSEEN: f64 = 1.0 / (1 << 19) as f64;
+        let of_left = error.largest + error.left + rounding.gamma * both;
+        let of_norm = error.left + rounding.gamma * both + UNSEEN * both;
+        let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
+        let offset = rounding.gamma * f64::from(bias) + flushed * (dim + dim.sqrt() * both + 1.0);
+        let up = |x: f64| ((x * ROOM) as f32).next_up();
+        Self {
+            of_left: up(of_left),
+            of_norm: up(of_norm),
+            offset: up(offset),
+        }
+    }
+
+    /// Of a row whose norm is at most `norm` and of which at most `left` is left, both to well within 1%.
+    #[inline(always)]
+    pub(crate) fn of_row(&self, norm: f32, left: f32) -> f32 {
+        self.of_left * left + self.of_norm * norm + self.offset
+    }
+}
+
 /// Turns what is known of a row into how far the logits of [`crate::engine::NearestGradient`] may be off, for one
 /// head, centres and path. Any engine may evaluate it, within a relative 2⁻¹⁸.
 ///

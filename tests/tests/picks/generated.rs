@@ -217,6 +217,49 @@ fn cpu_row_scores_equal_the_definition_in_larger_pools() {
 }
 
 #[test]
+fn rough_base_equals_the_definition() {
+    base_agrees(&*engines::rough(), SMALL, 1000);
+}
+
+#[test]
+fn rough_row_scores_equal_the_definition() {
+    per_row_agrees(&*engines::rough(), SMALL, 400);
+}
+
+#[test]
+fn rough_base_equals_the_definition_in_larger_pools() {
+    base_agrees(&*engines::rough(), LARGE, 40);
+}
+
+#[test]
+fn wide_embeddings_are_looked_at_roughly() {
+    // Of several slices, the last an odd one.
+    for kind in KINDS {
+        for half in [false, true] {
+            let shape = Shape {
+                kind,
+                half,
+                rows: 400,
+                dim: 1101,
+                classes: 40,
+                seed: 4,
+            };
+            let case = shape.case();
+            let pool = case.pool();
+            let request = Request {
+                head: Some(&case.head),
+                ..Request::new(&pool, &case.available, 90)
+            };
+            for strategy in [&Base as &dyn Strategy, &Mase] {
+                let of = |engine: &dyn Engine| strategy.select(engine, &request).unwrap().picks;
+                let (found, expected) = (of(&*engines::rough()), of(&*engines::cpu()));
+                assert_eq!(found, expected, "{} {shape:?}", strategy.name());
+            }
+        }
+    }
+}
+
+#[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn gpu_base_equals_the_definition() {
     base_agrees(&*engines::gpu(), SMALL, 48);

@@ -260,7 +260,8 @@ fn every_kernel_has_a_shader_a_wrapper_and_a_twin() {
             "crates/equipoise-core/src/cpu",
             "rs",
             &[
-                "mod", "centres", "engine", "plan", "row", "scorer", "strip", "tile", "twins"
+                "mod", "centres", "engine", "plan", "rough", "row", "scorer", "strip", "tile",
+                "twins"
             ]
         ),
         shaders

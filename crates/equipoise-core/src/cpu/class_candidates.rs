@@ -1,6 +1,6 @@
 //! Kernel `class_candidates`: the rows that may have a place in a class's list.
 
-use super::row::{LANES, Row, Verdict, larger};
+use super::row::{LANES, Lowers, Row, Verdict, larger};
 use crate::engine::{Candidate, UNREACHABLE};
 
 /// Appends the candidates of one row, whose argmax is `p`, in order of classes. `thresholds` is padded with
@@ -8,16 +8,14 @@ use crate::engine::{Candidate, UNREACHABLE};
 #[inline(always)]
 pub(crate) fn run(
     index: u32,
-    row: &Row<'_>,
+    row: &Row<'_, '_>,
     p: usize,
     thresholds: &[f32],
     lower: &mut [f32],
     out: &mut Vec<Candidate>,
 ) {
     let found = row.lowers(p, lower);
-    // Most rows are nobody's candidates: the rest of what is known of them is not worth finding.
-    let own = found.least < thresholds[p];
-    if found.certain() && !own && below(lower, thresholds) == 0 {
+    if is_nobodys(p, found, thresholds, lower) {
         return;
     }
     let verdict = row.judge(p, found, lower);
@@ -55,9 +53,17 @@ pub(crate) fn run(
     }
 }
 
+/// Whether a row whose argmax is `p` and whose lower bounds are `lower`, which say `found`, is certainly no candidate. Most rows
+/// are none: the rest of what is known of them is not worth finding.
+#[inline(always)]
+pub(crate) fn is_nobodys(p: usize, found: Lowers, thresholds: &[f32], lower: &[f32]) -> bool {
+    let own = found.least < thresholds[p];
+    found.certain() && !own && below(lower, thresholds) == 0
+}
+
 /// The upper bounds of a row's scores for the classes from `first` on.
 #[inline(always)]
-fn uppers(row: &Row<'_>, verdict: &Verdict, first: usize) -> [f32; LANES] {
+fn uppers(row: &Row<'_, '_>, verdict: &Verdict, first: usize) -> [f32; LANES] {
     let put = |uppers: &mut [f32; LANES], class: usize, upper: f32| {
         if let Some(place) = uppers.get_mut(class.wrapping_sub(first)) {
             *place = upper;
@@ -85,7 +91,7 @@ fn uppers(row: &Row<'_>, verdict: &Verdict, first: usize) -> [f32; LANES] {
 
 /// How many bounds are below their thresholds.
 #[inline(always)]
-fn below(lower: &[f32], thresholds: &[f32]) -> u32 {
+pub(crate) fn below(lower: &[f32], thresholds: &[f32]) -> u32 {
     let mut below = 0;
     for (lower, threshold) in lower.iter().zip(thresholds) {
         below += u32::from(lower < threshold);

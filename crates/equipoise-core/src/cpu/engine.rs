@@ -7,11 +7,47 @@ use crate::engine::{Engine, GradientCentres, Scorer, Task};
 use crate::memory::{MemoryPlan, ScanShape};
 use crate::{Error, Head, Pool, Result};
 
-/// The engine of machines without a GPU: float32 products, then rayon over rows.
+/// Environment variable that names products.
+const VARIABLE: &str = "EQUIPOISE_CPU_LOGITS";
+
+/// How the CPU engine multiplies rows with a head. Picks do not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CpuProducts {
+    /// In 16-bit integers first, where the processor is enough faster at them, and few rows need more; else in float32.
+    #[default]
+    Auto,
+    /// In float32.
+    Float32,
+    /// In 16-bit integers first, and what matters then in float32, however slow that is: for as many classes as there is memory for
+    /// the scales of all to all.
+    Int16,
+}
+
+impl CpuProducts {
+    /// What `EQUIPOISE_CPU_LOGITS` says: `float32` or `int16`; nothing, or `auto`, means [`Self::Auto`].
+    ///
+    /// # Errors
+    /// [`Error::Device`] where it says something else.
+    pub fn from_env() -> Result<Self> {
+        let name = std::env::var(VARIABLE).unwrap_or_default();
+        match name.as_str() {
+            "" | "auto" => Ok(Self::Auto),
+            "float32" => Ok(Self::Float32),
+            "int16" => Ok(Self::Int16),
+            _ => Err(Error::Device {
+                device: "cpu".into(),
+                message: format!("{VARIABLE} is `{name}`, not auto, float32 or int16"),
+            }),
+        }
+    }
+}
+
+/// The engine of machines without a GPU: products, then rayon over rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuEngine {
     max_rows: Option<usize>,
     memory: Option<u64>,
+    products: CpuProducts,
 }
 
 impl CpuEngine {
@@ -36,11 +72,22 @@ impl CpuEngine {
         }
     }
 
+    /// The same engine with products named here, not in `EQUIPOISE_CPU_LOGITS`; [`CpuProducts::Auto`] leaves it to that.
+    pub fn with_products(self, products: CpuProducts) -> Self {
+        Self { products, ..self }
+    }
+
     fn parts(&self, shape: ScanShape) -> Result<CpuPlan> {
-        CpuPlan::new(shape, self.max_rows, self.memory).map_err(|needed| Error::MemoryBudget {
-            device: self.name().into(),
-            budget: self.memory.unwrap_or_default(),
-            needed,
+        let products = match self.products {
+            CpuProducts::Auto => CpuProducts::from_env()?,
+            named => named,
+        };
+        CpuPlan::new(shape, self.max_rows, self.memory, products).map_err(|needed| {
+            Error::MemoryBudget {
+                device: self.name().into(),
+                budget: self.memory.unwrap_or_default(),
+                needed,
+            }
         })
     }
 }

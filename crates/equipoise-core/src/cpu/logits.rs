@@ -164,6 +164,11 @@ fn padded(classes: usize, width: usize) -> usize {
 
 /// Classes of a panel, a power of two.
 fn width(arch: Arch) -> usize {
+    VECTORS * lanes(arch)
+}
+
+/// Numbers of a vector.
+pub(super) fn lanes(arch: Arch) -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
         type Output = usize;
@@ -172,7 +177,7 @@ fn width(arch: Arch) -> usize {
             S::F32_LANES
         }
     }
-    VECTORS * arch.dispatch(Lanes)
+    arch.dispatch(Lanes)
 }
 
 #[cfg(test)]

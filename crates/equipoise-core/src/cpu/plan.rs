@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::CpuProducts;
 use super::logits::{Columns, STRIP_ROWS};
+use super::rough::integers::{self, Integers};
 use super::row::LANES;
 use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
@@ -22,6 +24,17 @@ const TABLE_BYTES: u64 = 256 << 20;
 /// Candidates that a block holds, if there are no more classes; with more, it is cut in two.
 const CANDIDATES: usize = 1 << 20;
 
+/// Fewer classes are multiplied in about the time that rounding a row takes.
+const ROUGH_CLASSES: usize = 80;
+
+/// Whether rows are looked at roughly first, by products of 16-bit integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Roughly {
+    /// Where it pays.
+    Sometimes,
+    Always,
+}
+
 /// The layout for one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CpuPlan {
@@ -37,6 +50,8 @@ pub(super) struct CpuPlan {
     pub(super) capacity: usize,
     /// Whether the scales of all classes to all are kept.
     pub(super) table: bool,
+    /// Whether rows may be looked at roughly first.
+    pub(super) rough: Option<Roughly>,
     threads: usize,
 }
 
@@ -49,7 +64,14 @@ impl CpuPlan {
         shape: ScanShape,
         max_rows: Option<usize>,
         budget: Option<u64>,
+        products: CpuProducts,
     ) -> Result<Self, u64> {
+        let rough = match products {
+            CpuProducts::Float32 => None,
+            CpuProducts::Int16 => Some(Roughly::Always),
+            CpuProducts::Auto if shape.classes < ROUGH_CLASSES || !Integers::pay() => None,
+            CpuProducts::Auto => Some(Roughly::Sometimes),
+        };
         let stride = shape.classes.next_multiple_of(LANES);
         let widest = match shape.task {
             Task::NearestGradient { centres } => stride.max(centres),
@@ -57,7 +79,7 @@ impl CpuPlan {
         };
         let most = (PART_BYTES / (4 * widest)).clamp(1, PART_ROWS);
         let threads = rayon::current_num_threads();
-        let plan = |table, part_rows: usize| {
+        let plan = |(table, rough), part_rows: usize| {
             let rows = part_rows * PARTS_PER_THREAD * threads;
             let plan = Self {
                 stride,
@@ -72,13 +94,18 @@ impl CpuPlan {
                     .saturating_mul(shape.classes)
                     .clamp(shape.classes, CANDIDATES.max(shape.classes)),
                 table,
+                rough,
                 threads,
             };
             (plan, plan.memory(shape).bytes(Place::Host))
         };
         let bytes = 4 * (stride as u64) * (shape.classes as u64);
         let fits = shape.task == Task::Boundaries && bytes <= TABLE_BYTES;
-        let tables: &[bool] = if fits { &[true, false] } else { &[false] };
+        let tables: &[_] = match fits {
+            true if rough.is_some() => &[(true, rough), (true, None), (false, None)],
+            true => &[(true, None), (false, None)],
+            false => &[(false, None)],
+        };
         let halves =
             || std::iter::successors(Some(most), |rows| Some(rows / 2)).take_while(|r| *r > 0);
         let tries = tables.iter();
@@ -130,6 +157,14 @@ impl CpuPlan {
                     numbers(lines, self.stride + dim),
                 );
             }
+        }
+        if self.rough.is_some() {
+            let rounded = self.threads as u64 * integers::Strip::bytes(self.strip_rows);
+            plan.add(
+                Place::Host,
+                "head in 16-bit integers",
+                Integers::bytes(classes, dim) + rounded,
+            );
         }
         let rows = self.threads * self.strip_rows;
         plan.add(Place::Host, "logits", numbers(rows, self.stride));
@@ -188,14 +223,14 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_or_the_least_is_named() {
-        let free = CpuPlan::new(SHAPE, None, None).unwrap();
+        let free = CpuPlan::new(SHAPE, None, None, CpuProducts::Auto).unwrap();
         assert!(free.table && free.part_rows == PART_ROWS);
-        let least = CpuPlan::new(SHAPE, None, Some(0)).unwrap_err();
-        let small = CpuPlan::new(SHAPE, None, Some(least)).unwrap();
+        let least = CpuPlan::new(SHAPE, None, Some(0), CpuProducts::Auto).unwrap_err();
+        let small = CpuPlan::new(SHAPE, None, Some(least), CpuProducts::Auto).unwrap();
         assert_eq!(small.part_rows, 1);
         assert_eq!(small.memory(SHAPE).bytes(Place::Host), least);
         let budget = 200 << 20;
-        let some = CpuPlan::new(SHAPE, None, Some(budget)).unwrap();
+        let some = CpuPlan::new(SHAPE, None, Some(budget), CpuProducts::Auto).unwrap();
         assert!(some.memory(SHAPE).bytes(Place::Host) <= budget);
         assert!(some.part_rows > 1, "{some:?}");
     }
@@ -209,7 +244,7 @@ mod tests {
                 ..SHAPE
             },
         ] {
-            let free = CpuPlan::new(shape, None, None).unwrap();
+            let free = CpuPlan::new(shape, None, None, CpuProducts::Auto).unwrap();
             for threads in [1, 2, 7, 64] {
                 let plan = CpuPlan { threads, ..free };
                 let planned = plan.parts(plan.max_rows).len() + threads;
@@ -239,7 +274,7 @@ mod tests {
             classes: 21_841,
             ..SHAPE
         };
-        let plan = CpuPlan::new(shape, None, None).unwrap();
+        let plan = CpuPlan::new(shape, None, None, CpuProducts::Auto).unwrap();
         assert!(!plan.table, "{plan:?}");
         assert!(plan.memory(shape).bytes(Place::Host) < 2 << 30, "{plan:?}");
     }

@@ -23,6 +23,16 @@ pub(crate) fn add_bias(z: &mut [f32], bias: &[f32]) -> usize {
     first(z, |z| ordered(z) == most)
 }
 
+/// The argmax, ties to the lowest class.
+#[inline(always)]
+pub(crate) fn argmax(z: &[f32]) -> usize {
+    let mut most = i32::MIN;
+    for z in z {
+        most = most.max(ordered(*z));
+    }
+    first(z, |z| ordered(z) == most)
+}
+
 /// The bits of a float as an integer that is ordered as floats are. Integers, unlike floats, the
 /// compiler may compare in any order, and so several at a time.
 #[inline(always)]
@@ -73,14 +83,25 @@ pub(crate) fn is_plausible(top: f32, z: f32, tolerance: f32) -> bool {
 
 /// One row's logits and what bounds them.
 #[derive(Clone, Copy)]
-pub(crate) struct Row<'a> {
+pub(crate) struct Row<'a, 's> {
     /// Logits, with bias, padded with [`NO_LOGIT`].
     pub(crate) z: &'a [f32],
     /// How far each may be off.
     pub(crate) tolerance: f32,
+    /// Where some are upper bounds.
+    pub(crate) doubts: Option<Doubts<'a>>,
     /// Scales of all classes to all, (C, stride), padded with [`NO_BOUNDARY`]; or those of this row's
     /// predicted class and of whichever others it needs.
-    pub(crate) scales: &'a dyn Fn(usize) -> &'a [f32],
+    pub(crate) scales: &'a dyn Fn(usize) -> &'s [f32],
+}
+
+/// Which logits are upper bounds, within the tolerance: none of the predicted class's, nor of what may be its nearest boundary's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doubts<'a> {
+    /// Per class, whether it is a logit.
+    pub(crate) known: &'a [bool],
+    /// How far below an upper bound the logit may be.
+    pub(crate) depth: f32,
 }
 
 /// What the bounds say of a row.
@@ -132,7 +153,7 @@ pub(crate) struct Lowers {
     pub(crate) least: f32,
     /// Classes that may be the predicted one, it included.
     plausible: u32,
-    unscaled: bool,
+    pub(crate) unscaled: bool,
 }
 
 impl Lowers {
@@ -143,23 +164,17 @@ impl Lowers {
     }
 }
 
-impl<'a> Row<'a> {
+impl<'s> Row<'_, 's> {
     /// What the bounds say of a row whose argmax is `p`, of which `found` and `lower` are the
     /// [`Row::lowers`]. Afterwards `lower` holds the lower bound of the score for each class.
     pub(crate) fn judge(&self, p: usize, found: Lowers, lower: &mut [f32]) -> Verdict {
         if found.unscaled || found.plausible > 2 {
             return Verdict::Nothing;
         }
-        let scale = (self.scales)(p);
         if found.plausible == 2 {
-            return self.judge_either(p, scale, lower);
+            return self.judge_either(p, found, lower);
         }
-        let nearest = first(lower, |lower| lower == found.least);
-        let upper = match nearest == p {
-            // Every boundary is infinitely far, or there is none.
-            true => UNREACHABLE,
-            false => self.upper(p, nearest, scale),
-        };
+        let (nearest, upper) = self.nearest(p, found, lower);
         let mut near = 0;
         for lower in &*lower {
             near += u32::from(*lower <= upper);
@@ -176,6 +191,34 @@ impl<'a> Row<'a> {
             rival,
             mase: (found.least, upper),
         }
+    }
+
+    /// The class of the nearest boundary, by the lower bounds `lower` of a row whose argmax is `p`, and that distance's upper
+    /// bound.
+    #[inline(always)]
+    pub(crate) fn nearest(&self, p: usize, found: Lowers, lower: &[f32]) -> (usize, f32) {
+        let nearest = first(lower, |lower| lower == found.least);
+        let upper = match nearest == p {
+            // Every boundary is infinitely far, or there is none.
+            true => UNREACHABLE,
+            false => self.upper(p, nearest, (self.scales)(p)),
+        };
+        (nearest, upper)
+    }
+
+    /// The one plausible class beside the argmax `p`, if there is just one.
+    #[inline(always)]
+    pub(crate) fn other(&self, p: usize, found: Lowers) -> Option<usize> {
+        match found.plausible {
+            2 => (0..self.z.len()).find(|c| *c != p && self.is_plausible(p, *c)),
+            _ => None,
+        }
+    }
+
+    /// Whether a class may be the predicted one, of a row whose argmax is `p`.
+    #[inline(always)]
+    pub(crate) fn is_plausible(&self, p: usize, class: usize) -> bool {
+        is_plausible(self.z[p], self.z[class], self.tolerance)
     }
 
     /// Writes `lower(p, ·)`, with [`UNREACHABLE`] for `p` itself.
@@ -228,7 +271,16 @@ impl<'a> Row<'a> {
     #[inline(always)]
     pub(crate) fn uppers(&self, p: usize, first: usize, scale: &[f32]) -> [f32; LANES] {
         let mut uppers = [UNREACHABLE; LANES];
-        let others = self.z[first..].iter().zip(&scale[first..]);
+        let mut least = [NO_LOGIT; LANES];
+        for (least, z) in least.iter_mut().zip(&self.z[first..]) {
+            *least = *z;
+        }
+        if let Some(Doubts { known, depth }) = self.doubts {
+            for (least, known) in least.iter_mut().zip(&known[first.min(known.len())..]) {
+                *least -= if *known { 0.0 } else { depth };
+            }
+        }
+        let others = least.iter().zip(&scale[first..]);
         for (upper, (z, scale)) in uppers.iter_mut().zip(others) {
             let bound = self.upper_of(self.z[p], *z, *scale);
             *upper = if *scale == NO_BOUNDARY {
@@ -241,11 +293,11 @@ impl<'a> Row<'a> {
     }
 
     /// Of a row with one plausible class beside `p`: `lower` holds `lower(p, ·)`.
-    fn judge_either(&self, p: usize, scale: &[f32], lower: &mut [f32]) -> Verdict {
-        let plausible = |c: &usize| *c != p && is_plausible(self.z[p], self.z[*c], self.tolerance);
-        let Some(s) = (0..self.z.len()).find(plausible) else {
+    fn judge_either(&self, p: usize, found: Lowers, lower: &mut [f32]) -> Verdict {
+        let Some(s) = self.other(p, found) else {
             return Verdict::Nothing;
         };
+        let scale = (self.scales)(p);
         let mut other = vec![0.0; lower.len()];
         let of_other = self.lowers(s, &mut other);
         if of_other.unscaled || scale[s] == NO_BOUNDARY {

@@ -3,19 +3,25 @@
 use crate::Values;
 use crate::tolerance::norm;
 
-/// Sums made side by side.
-const LANES: usize = 32;
+/// Squares in f32 of sums within lose no digits that count: below and above, too many to underflow, or overflow.
+pub(super) const SAFE: std::ops::Range<f32> = 1e-20..1e36;
+
+/// Numbers of a row whose squares may be summed in f32.
+pub(super) const MOST: usize = 1_000_000;
 
 /// The squares of a row, given in pieces: multiples of 32 numbers, but for the last.
 #[derive(Clone, Copy)]
-pub(crate) struct Squares([f32; LANES]);
+pub(crate) struct Squares([f32; Squares::LANES]);
 
 impl Squares {
-    pub(crate) const NONE: Self = Self([0.0; LANES]);
+    /// Sums made side by side.
+    pub(crate) const LANES: usize = 32;
+
+    pub(crate) const NONE: Self = Self([0.0; Self::LANES]);
 
     #[inline(always)]
     pub(crate) fn add(&mut self, x: &[f32]) {
-        let (chunks, rest) = x.as_chunks::<LANES>();
+        let (chunks, rest) = x.as_chunks::<{ Self::LANES }>();
         let mut sums = self.0;
         for chunk in chunks {
             for (sum, x) in sums.iter_mut().zip(chunk) {
@@ -28,38 +34,41 @@ impl Squares {
         self.0 = sums;
     }
 
-    /// The Euclidean norm of the row, to well within 1%, which tolerances leave room for: `None` for a NaN or an
-    /// infinity.
+    /// Their sum.
     #[inline(always)]
-    pub(crate) fn norm(self, row: Values<'_>) -> Option<f32> {
-        // Below and above, squares in f32 lose too much to underflow, or overflow.
-        const SAFE: std::ops::Range<f32> = 1e-20..1e36;
+    pub(crate) fn sum(self) -> f32 {
         let mut sums = self.0;
         // By halves: one after the other, each addition would wait for the last.
-        let mut width = LANES;
+        let mut width = Self::LANES;
         while width > 1 {
             width /= 2;
             for lane in 0..width {
                 sums[lane] += sums[lane + width];
             }
         }
-        let sum = sums[0];
-        // 2⁻²⁴ per addition, M/32 + 6 of them, halved by the root: far below 1% for any M in memory
-        // up to a million; beyond, and outside of the safe range, in float64.
-        if SAFE.contains(&sum) && row.len() < 1_000_000 {
-            return Some(sum.sqrt());
-        }
-        let exact = norm(&row.embedding());
-        exact.is_finite().then_some((exact as f32).next_up())
+        sums[0]
     }
 }
 
-/// The norm of a row: see [`Squares::norm`].
+/// The Euclidean norm of a row whose squares' sum is `square`, to well within 1%, which tolerances leave room for: `None` for
+/// a NaN or an infinity.
+#[inline(always)]
+pub(crate) fn of_square(square: f32, row: Values<'_>) -> Option<f32> {
+    // 2⁻²⁴ per addition, M/32 + 6 of them, halved by the root: far below 1% for any M in memory
+    // up to a million; beyond, and outside of the safe range, in float64.
+    if SAFE.contains(&square) && row.len() < MOST {
+        return Some(square.sqrt());
+    }
+    let exact = norm(&row.embedding());
+    exact.is_finite().then_some((exact as f32).next_up())
+}
+
+/// The norm of a row: see [`of_square`].
 #[inline(always)]
 pub(crate) fn run(x: &[f32]) -> Option<f32> {
     let mut squares = Squares::NONE;
     squares.add(x);
-    squares.norm(Values::F32(x))
+    of_square(squares.sum(), Values::F32(x))
 }
 
 #[cfg(test)]

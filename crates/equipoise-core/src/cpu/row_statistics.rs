@@ -9,7 +9,12 @@ const NEGLIGIBLE: f32 = 80.0;
 /// The statistics of a row whose argmax is `p`, those of a single class without `exponentials`. `lower` is
 /// scratch memory of as many numbers as it has logits.
 #[inline(always)]
-pub(crate) fn run(row: &Row<'_>, p: usize, exponentials: bool, lower: &mut [f32]) -> RowStatistics {
+pub(crate) fn run(
+    row: &Row<'_, '_>,
+    p: usize,
+    exponentials: bool,
+    lower: &mut [f32],
+) -> RowStatistics {
     let found = row.lowers(p, lower);
     let verdict = row.judge(p, found, lower);
     let (predicted, runner_up, rival) = verdict.codes();

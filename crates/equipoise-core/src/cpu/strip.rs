@@ -46,8 +46,17 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
                 let column = panel * width;
                 let columns = self.wanted - column;
                 let (weights, _) = S::as_simd_f32s(self.columns.panel(first, depth, panel));
+                // Tile by tile, it is brought into the cache.
+                let next = match panel + 1 < panels {
+                    true => self.columns.panel(first, depth, panel + 1),
+                    false => &[],
+                };
                 for (group, x) in self.slices.as_chunks().0[..groups].iter().enumerate() {
                     ahead.fetch();
+                    let share = depth.div_ceil(groups);
+                    for line in group * share..(group + 1) * share {
+                        prefetch(next, line * width);
+                    }
                     let row = group * tile::ROWS;
                     let place = Place {
                         out: &mut self.out[row * stride + column..],
@@ -70,7 +79,7 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
 
 /// What is copied after a slice: the strip's next slice, or the first of the rows behind it. While tiles are computed it
 /// is brought into the cache, a few lines for each tile, so that copying does not wait for memory.
-struct Ahead<'a> {
+pub(in crate::cpu) struct Ahead<'a> {
     values: Values<'a>,
     /// Numbers of a row.
     dim: usize,
@@ -89,7 +98,7 @@ struct Ahead<'a> {
 impl<'a> Ahead<'a> {
     /// After the slice from column `first` on of `strip`, whose tiles are `tiles`.
     #[inline(always)]
-    fn new(
+    pub(in crate::cpu) fn new(
         values: Values<'a>,
         dim: usize,
         strip: &Range<usize>,
@@ -122,7 +131,7 @@ impl<'a> Ahead<'a> {
     }
 
     #[inline(always)]
-    fn fetch(&mut self) {
+    pub(in crate::cpu) fn fetch(&mut self) {
         for _ in 0..self.lines {
             if self.row >= self.rows.end {
                 return;
@@ -143,7 +152,7 @@ impl<'a> Ahead<'a> {
 
 /// Asks for the line of the cache that a number is in; where that is no instruction that Rust has, it does nothing.
 #[inline(always)]
-fn prefetch<T>(numbers: &[T], index: usize) {
+pub(in crate::cpu) fn prefetch<T>(numbers: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(number) = numbers.get(index) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -54,7 +54,7 @@ impl<'h> Twins<'h> {
         &self,
         logits: &[f32],
         tolerance: f32,
-        run: impl FnOnce(&Row<'_>, usize, &mut [f32]) -> T,
+        run: impl FnOnce(&Row<'_, '_>, usize, &mut [f32]) -> T,
     ) -> T {
         let z = padded(logits, NO_LOGIT);
         let p = argmax(logits);
@@ -71,6 +71,7 @@ impl<'h> Twins<'h> {
         let row = Row {
             z: &z,
             tolerance,
+            doubts: None,
             scales: &scales,
         };
         run(&row, p, &mut vec![0.0; self.stride])

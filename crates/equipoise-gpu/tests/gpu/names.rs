@@ -21,8 +21,8 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .filter(|stem| {
             let others = [
-                "mod", "engine", "plan", "row", "centres", "scorer", "strip", "tile", "twins",
-                "import",
+                "mod", "engine", "plan", "rough", "row", "centres", "scorer", "strip", "tile",
+                "twins", "import",
             ];
             !others.contains(&stem.as_str())
         })

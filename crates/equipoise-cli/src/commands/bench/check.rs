@@ -2,7 +2,7 @@
 
 use equipoise::core::definition::RowScore;
 use equipoise::core::strategies::{Badge, Base, Confidence, Coreset, Entropy, Margin, Mase};
-use equipoise::core::{Engine, MemoryPool, Pick, Request, Strategy};
+use equipoise::core::{CpuProducts, Engine, MemoryPool, Pick, Request, Strategy};
 use equipoise::gpu::{
     self, Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage, Trial,
 };
@@ -28,6 +28,16 @@ pub(super) fn run(target: &Target, device: &str, note: &dyn Fn(&str)) -> Result<
         Target::Cpu(engine) => {
             note("picks");
             checker.picks(cases.iter().flatten(), "in memory", engine)?;
+            let products = [
+                ("float32", CpuProducts::Float32),
+                ("int16", CpuProducts::Int16),
+            ];
+            for (name, products) in products {
+                let way = format!("logits {name}");
+                note(&format!("picks with {way}"));
+                let engine = engine.with_products(products);
+                checker.picks(cases.iter().flatten(), &way, &engine)?;
+            }
         }
         Target::Gpu { gpu, engine, .. } => checker.gpu(gpu, engine, &cases, note)?,
     }

@@ -1,6 +1,7 @@
 //! The CPU engine's scorer: blocks cut into parts, a part per thread at a time.
 
 mod part;
+mod rough;
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
@@ -9,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use self::part::{Output, Scratch, Shared};
+use self::rough::Rough;
 use super::centres::Centres;
 use super::logits::{self, Columns};
-use super::plan::CpuPlan;
+use super::plan::{CpuPlan, Roughly};
 use super::row::NO_LOGIT;
 use crate::engine::{
     ACCEPT_NONE, Answer, BoundaryScales, Candidates, NO_BOUNDARY, Precision, Question, Scorer,
@@ -31,8 +33,10 @@ pub(super) struct CpuScorer<'a> {
     plan: CpuPlan,
     /// Memory that threads hand on.
     scratch: Mutex<Vec<Scratch>>,
-    /// Padded to the stride.
+    /// Padded to the stride: they take none where no candidates are asked for.
     thresholds: Vec<f32>,
+    /// Where the plan has it.
+    rough: Option<Rough>,
     /// Those of [`Task::NearestGradient`].
     centres: Option<Centres>,
     /// The block in flight: scored as it is submitted.
@@ -78,25 +82,35 @@ impl<'a> CpuScorer<'a> {
             plan,
             scratch: Mutex::new(Vec::new()),
             thresholds: Vec::new(),
+            rough: plan.rough.map(|rough| Rough::new(rough == Roughly::Always)),
             centres,
             ready: None,
         }
     }
 
-    /// Answers about a block, whose place is in `answer`, part by part.
+    /// Answers about a block, whose place is in `answer`, part by part; returns how many logits were refined.
     fn fill(
         &self,
         answer: &mut Answer,
         values: Values<'_>,
         available: &RowSet,
         question: Question<'_>,
-    ) {
+        roughly: bool,
+    ) -> usize {
         let start = answer.start;
+        let rough = match (&self.rough, &self.scales) {
+            (Some(rough), Scales::Table(table)) if roughly => {
+                rough.products().zip(Some(&table[..]))
+            }
+            _ => None,
+        };
         let shared = Shared {
             start,
             values,
             available,
+            rough,
             found: AtomicUsize::new(0),
+            refined: AtomicUsize::new(0),
         };
         let part = |rows: Range<usize>, out: Output<'_>| {
             self.pool.touch(start + rows.start, rows.len());
@@ -131,6 +145,7 @@ impl<'a> CpuScorer<'a> {
             answer.candidates.iter_mut().for_each(Candidates::clear);
             answer.overflow = true;
         }
+        shared.refined.into_inner()
     }
 }
 
@@ -193,15 +208,28 @@ impl Scorer for CpuScorer<'_> {
         let rows = values.len() / dim;
         // The next block's pages come in while this one is scored.
         self.pool.prefetch(start + rows, rows);
-        if let Question::ClassCandidates { thresholds } = question {
-            self.thresholds.clear();
-            self.thresholds.extend_from_slice(thresholds);
-            self.thresholds.resize(self.plan.stride, ACCEPT_NONE);
-        }
+        let (thresholds, each) = match question {
+            Question::ClassCandidates { thresholds } => (thresholds, Some(false)),
+            Question::RowStatistics {
+                exponentials: false,
+            } => (&[][..], Some(true)),
+            // Every logit of every row counts: rough ones are no use.
+            _ => (&[][..], None),
+        };
+        self.thresholds.clear();
+        self.thresholds.extend_from_slice(thresholds);
+        self.thresholds.resize(self.plan.stride, ACCEPT_NONE);
+        let roughly = match (&mut self.rough, each) {
+            (Some(rough), Some(each)) => rough.begin(each, &self.head, self.plan.stride),
+            _ => false,
+        };
         let mut answer = self.ready.take().unwrap_or_default();
         answer.clear();
         (answer.start, answer.rows) = (start, rows);
-        self.fill(&mut answer, values, available, question);
+        let refined = self.fill(&mut answer, values, available, question, roughly);
+        if let Some(rough) = &mut self.rough {
+            rough.end((rows, self.head.classes()), refined);
+        }
         self.ready = Some(answer);
         Ok(rows)
     }

@@ -3,15 +3,18 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::rough::Products;
 use super::{CpuScorer, Scales};
 use crate::cpu::centres::Rows;
 use crate::cpu::logits::Slices;
+use crate::cpu::rough::integers;
+use crate::cpu::rough::refine::{Refined, RoughRow};
 use crate::cpu::row::{NO_LOGIT, Row, add_bias, is_plausible};
-use crate::cpu::row_norms::Squares;
+use crate::cpu::row_norms::{self, Squares};
 use crate::cpu::{class_candidates, nearest, row_keys, row_statistics};
 use crate::engine::{
     Candidate, Candidates, CustomScore, NO_BOUNDARY, NONFINITE, Nearest, NearestGradient, RowKey,
-    RowStatistics, UNAVAILABLE, UNDECIDABLE,
+    RowStatistics, Tolerance, UNAVAILABLE, UNDECIDABLE,
 };
 use crate::vectorised::vectorised;
 use crate::{RowSet, Values};
@@ -22,7 +25,9 @@ pub(super) struct Scratch {
     slices: Slices,
     /// A strip's.
     logits: Vec<f32>,
-    squares: Vec<Squares>,
+    /// Per row, ‖x‖².
+    squares: Vec<f32>,
+    sums: Vec<Squares>,
     tolerances: Vec<f32>,
     /// Per row, the argmax.
     tops: Vec<usize>,
@@ -30,6 +35,9 @@ pub(super) struct Scratch {
     lower: Vec<f32>,
     /// The part's candidates, row by row.
     found: Vec<Candidate>,
+    /// A strip looked at roughly, and what is refined of one of its rows.
+    rounded: integers::Strip,
+    refined: Refined,
     /// Upper bounds of the rows' norms; products with centres' embeddings, and with their gradients.
     norms: Vec<f32>,
     products: [Vec<f32>; 2],
@@ -90,8 +98,12 @@ pub(super) struct Shared<'a> {
     /// All of the block's.
     pub(super) values: Values<'a>,
     pub(super) available: &'a RowSet,
+    /// Where rows are looked at roughly first; and the scales of all classes to all.
+    pub(super) rough: Option<(&'a Products, &'a [f32])>,
     /// How many candidates they found.
     pub(super) found: AtomicUsize,
+    /// How many logits they refined.
+    pub(super) refined: AtomicUsize,
 }
 
 impl CpuScorer<'_> {
@@ -138,33 +150,22 @@ impl CpuScorer<'_> {
         scratch: &mut Scratch,
         out: Output<'_>,
     ) {
+        self.logits(strip.clone(), shared, scratch);
+        if let Some(rough) = shared.rough {
+            return self.look(strip, shared, rough, scratch, out);
+        }
+        let stride = self.plan.stride;
         let Scratch {
             slices,
             logits,
-            squares,
             tolerances,
             tops,
             lower,
             found,
             norms,
             products,
+            ..
         } = scratch;
-        let (rows, stride, capacity) = (strip.len(), self.plan.stride, self.plan.capacity);
-        // Padding that the product leaves as it is.
-        logits.resize(rows * stride, NO_LOGIT);
-        squares.clear();
-        squares.resize(rows, Squares::NONE);
-        self.columns.multiply_seen(
-            self.columns.written(),
-            shared.values,
-            strip.clone(),
-            slices,
-            #[inline(always)]
-            |row, slice| squares[row - strip.start].add(slice),
-            logits,
-        );
-        self.tolerances(strip.start, shared, squares, tolerances, norms);
-        self.tops(tolerances, logits, tops);
         if let Output::NearestGradient(out) = out {
             if let Some(centres) = &self.centres {
                 let rows = Rows {
@@ -186,6 +187,7 @@ impl CpuScorer<'_> {
         let row = |index: usize| Row {
             z: &logits[index * stride..(index + 1) * stride],
             tolerance: tolerances[index],
+            doubts: None,
             scales: &scales,
         };
         match out {
@@ -229,17 +231,9 @@ impl CpuScorer<'_> {
             Output::NearestGradient(_) => {}
             Output::Candidates(_) => {
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let (number, before) = ((strip.start + index) as u32, found.len());
-                    if is_scored(*tolerance) {
-                        let (row, top) = (row(index), tops[index]);
-                        let thresholds = &self.thresholds;
-                        class_candidates::run(number, &row, top, thresholds, lower, found);
-                    } else if *tolerance >= UNDECIDABLE {
-                        found.push(Candidate::unknown(number));
-                    }
-                    let more = found.len() - before;
-                    if more > 0 && shared.found.fetch_add(more, Ordering::Relaxed) + more > capacity
-                    {
+                    let row = is_scored(*tolerance).then(|| (row(index), tops[index]));
+                    let index = strip.start + index;
+                    if !self.add_candidates(index, *tolerance, row, shared, lower, found) {
                         break;
                     }
                 }
@@ -247,27 +241,168 @@ impl CpuScorer<'_> {
         }
     }
 
+    /// Adds the candidates of a row of the block that has that tolerance, and that `row` and its argmax, if it is scored and
+    /// somebody's. Returns whether there is room for more.
+    #[inline(always)]
+    fn add_candidates(
+        &self,
+        index: usize,
+        tolerance: f32,
+        row: Option<(Row<'_, '_>, usize)>,
+        shared: &Shared<'_>,
+        lower: &mut [f32],
+        found: &mut Vec<Candidate>,
+    ) -> bool {
+        let (index, before) = (index as u32, found.len());
+        match row {
+            Some((row, top)) => {
+                class_candidates::run(index, &row, top, &self.thresholds, lower, found);
+            }
+            None if tolerance >= UNDECIDABLE => found.push(Candidate::unknown(index)),
+            None => {}
+        }
+        let more = found.len() - before;
+        more == 0 || shared.found.fetch_add(more, Ordering::Relaxed) + more <= self.plan.capacity
+    }
+
+    /// A strip's logits, with bias, how far they may be off, and their argmax: as float32 makes them, or rough ones with
+    /// the tolerances of refined ones.
+    #[inline(always)]
+    fn logits(&self, strip: Range<usize>, shared: &Shared<'_>, scratch: &mut Scratch) {
+        let Scratch {
+            slices,
+            logits,
+            squares,
+            sums,
+            tolerances,
+            tops,
+            rounded,
+            norms,
+            ..
+        } = scratch;
+        let rows = strip.len();
+        // Padding that the product leaves as it is.
+        logits.resize(rows * self.plan.stride, NO_LOGIT);
+        squares.clear();
+        let tolerance = match shared.rough {
+            None => {
+                sums.clear();
+                sums.resize(rows, Squares::NONE);
+                self.columns.multiply_seen(
+                    self.columns.written(),
+                    shared.values,
+                    strip.clone(),
+                    slices,
+                    #[inline(always)]
+                    |row, slice| sums[row - strip.start].add(slice),
+                    logits,
+                );
+                squares.extend(sums.iter().map(|sums| sums.sum()));
+                &self.tolerance
+            }
+            Some((rough, _)) => {
+                (rough.integers).multiply(shared.values, strip.clone(), rounded, logits);
+                squares.extend(rounded.rows.iter().map(|row| row.square));
+                &rough.refined
+            }
+        };
+        self.tolerances(strip.start, shared, tolerance, squares, tolerances, norms);
+        self.tops(tolerances, logits, tops);
+    }
+
+    /// Answers about a strip's rows from rough logits, of which it refines those that matter.
+    #[inline(always)]
+    fn look(
+        &self,
+        strip: Range<usize>,
+        shared: &Shared<'_>,
+        (products, table): (&Products, &[f32]),
+        scratch: &mut Scratch,
+        mut out: Output<'_>,
+    ) {
+        let (stride, dim) = (self.plan.stride, self.head.dim());
+        let scales = |class: usize| &table[class * stride..(class + 1) * stride];
+        let Scratch {
+            logits,
+            tolerances,
+            tops,
+            lower,
+            found,
+            rounded,
+            refined,
+            norms,
+            ..
+        } = scratch;
+        lower.resize(stride, 0.0);
+        refined.count = 0;
+        let thresholds = match out {
+            Output::Candidates(_) => Some(&self.thresholds[..]),
+            _ => None,
+        };
+        for (index, number) in strip.enumerate() {
+            let (tolerance, norm) = (tolerances[index], norms[index]);
+            let z = &mut logits[index * stride..(index + 1) * stride];
+            let mut refine = || {
+                let rough = RoughRow {
+                    head: &self.head,
+                    x: shared.values.slice(number * dim..(number + 1) * dim),
+                    scales: &scales,
+                    thresholds,
+                    rough: products
+                        .rough
+                        .of_row(norm, rounded.rows[index].left(norm, dim)),
+                    tolerance,
+                };
+                rough.refine(z, tops[index], lower, refined)
+            };
+            let top = if is_scored(tolerance) { refine() } else { None };
+            let row = top.map(|top| {
+                let row = Row {
+                    z,
+                    tolerance,
+                    doubts: Some(refined.doubts()),
+                    scales: &scales,
+                };
+                (row, top)
+            });
+            match &mut out {
+                Output::Statistics(statistics, _) => match row {
+                    Some((row, top)) => {
+                        statistics[index] = row_statistics::run(&row, top, false, lower);
+                    }
+                    None => statistics[index].tolerance = tolerance,
+                },
+                _ if self.add_candidates(number, tolerance, row, shared, lower, found) => {}
+                _ => break,
+            }
+        }
+        shared.refined.fetch_add(refined.count, Ordering::Relaxed);
+    }
+
     #[inline(always)]
     fn tolerances(
         &self,
         first: usize,
         shared: &Shared<'_>,
-        squares: &[Squares],
+        tolerance: &Tolerance,
+        squares: &[f32],
         out: &mut Vec<f32>,
         norms: &mut Vec<f32>,
     ) {
         let dim = self.head.dim();
         out.clear();
         norms.clear();
-        for (row, squares) in (first..).zip(squares) {
+        for (row, square) in (first..).zip(squares) {
             let available = shared.available.contains(shared.start + row);
             let norm = match available {
-                true => squares.norm(shared.values.slice(row * dim..(row + 1) * dim)),
+                true => {
+                    row_norms::of_square(*square, shared.values.slice(row * dim..(row + 1) * dim))
+                }
                 false => None,
             };
             out.push(match (available, norm) {
                 (false, _) => UNAVAILABLE,
-                (true, Some(norm)) => self.tolerance.of_norm(norm),
+                (true, Some(norm)) => tolerance.of_norm(norm),
                 (true, None) => NONFINITE,
             });
             norms.push(norm.unwrap_or_default());
