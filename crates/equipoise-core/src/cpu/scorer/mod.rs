@@ -245,7 +245,9 @@ impl Scorer for CpuScorer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CpuEngine, Engine, MemoryPool};
+    use crate::engine::{ALL_CLASSES, NO_CLASS, PAIR};
+    use crate::random::{Philox, Purpose};
+    use crate::{CpuEngine, CpuProducts, Engine, MemoryPool, definition};
 
     #[test]
     fn a_block_without_rows_is_answered() {
@@ -268,5 +270,91 @@ mod tests {
                 assert_eq!((taken, answer.rows), (rows, rows));
             }
         }
+    }
+
+    /// Every bound and code of an answer from rough products against the definition, with loose thresholds (many candidates a row, not
+    /// refined) and tight ones (few, refined).
+    #[test]
+    fn rough_answers_hold_what_the_definition_says() {
+        let (rows, dim, classes) = (300, 70, 200);
+        let numbers = |seed: u64, count: usize| -> Vec<f32> {
+            let numbers = Philox::new(seed, Purpose::Drawing, 0, 0);
+            let one = |i: usize| numbers.uniform(i as u64) as f32 - 0.5;
+            (0..count).map(one).collect()
+        };
+        let x = numbers(1, rows * dim);
+        let mut weight = numbers(2, classes * dim);
+        // Twins, whose biases differ.
+        weight.copy_within(0..dim, 9 * dim);
+        let head = Head::new(weight, numbers(3, classes), dim).unwrap();
+        let pool = MemoryPool::new(Values::F32(&x), dim).unwrap();
+        let engine = CpuEngine::new().with_products(CpuProducts::Int16);
+        let of_row = |row: usize| {
+            let logits = definition::logits(&x[row * dim..][..dim], &head);
+            let p = definition::predicted(&logits);
+            let distances = definition::distances(&logits, p, &head);
+            let runner_up = definition::runner_up(&distances, p);
+            (p, runner_up, definition::base(&distances, p))
+        };
+        let exact: Vec<_> = (0..rows).map(of_row).collect();
+        let (mut found, mut described) = ([0, 0], 0);
+        for (few, threshold) in [(0, 0.6), (1, 0.02)] {
+            let thresholds = vec![threshold; classes];
+            let mut scorer = engine.scorer(&head, &pool, Task::Boundaries).unwrap();
+            let mut answer = Answer::default();
+            for question in [
+                Question::ClassCandidates {
+                    thresholds: &thresholds,
+                },
+                Question::RowStatistics {
+                    exponentials: false,
+                },
+            ] {
+                let taken = scorer
+                    .submit(0, rows, &RowSet::all(rows), question)
+                    .unwrap();
+                assert_eq!(taken, rows);
+                scorer.collect(&mut answer).unwrap();
+                for (statistics, (p, runner_up, base)) in answer.statistics.iter().zip(&exact) {
+                    let mase = base[*p];
+                    assert!(f64::from(statistics.mase_lower) <= mase);
+                    assert!(mase <= f64::from(statistics.mase_upper));
+                    if statistics.predicted & PAIR == 0 && statistics.predicted != NO_CLASS {
+                        assert_eq!(statistics.predicted as usize, *p);
+                        let codes = [statistics.runner_up, statistics.rival];
+                        let known = codes[0] != NO_CLASS;
+                        let right = codes.contains(&(runner_up.unwrap() as u32));
+                        assert!(!known || right, "{statistics:?}");
+                        described += usize::from(known && codes[1] == NO_CLASS);
+                    }
+                }
+                let mut missing: std::collections::BTreeSet<_> = (0..rows)
+                    .flat_map(|row| (0..classes).map(move |class| (row, class)))
+                    .filter(|(row, class)| exact[*row].2[*class] < f64::from(threshold))
+                    .collect();
+                let any = !answer.candidates.is_empty();
+                for candidate in answer.candidates.iter().flat_map(Candidates::iter) {
+                    let row = candidate.row as usize;
+                    if candidate.class == ALL_CLASSES {
+                        missing.retain(|(missing, _)| *missing != row);
+                        continue;
+                    }
+                    let class = candidate.class as usize;
+                    missing.remove(&(row, class));
+                    let score = exact[row].2[class];
+                    let (lower, upper) = (f64::from(candidate.lower), f64::from(candidate.upper));
+                    assert!(lower <= score && score <= upper, "{candidate:?} {score}");
+                    found[few] += 1;
+                }
+                assert!(!any || missing.is_empty(), "{missing:?}");
+                answer.clear();
+                answer.candidates.clear();
+            }
+        }
+        assert!(
+            found[0] > 20 * rows && (50..2 * rows).contains(&found[1]),
+            "{found:?}"
+        );
+        assert!(described > rows, "{described}");
     }
 }
