@@ -374,7 +374,7 @@ impl Place<'_> {
 /// Times both kinds of products of a small head, several times in turn.
 fn measure() -> bool {
     const CLASSES: usize = 192;
-    const TURNS: usize = 6;
+    const TURNS: usize = 4;
     let numbers = |count: usize| -> Vec<f32> {
         let one = |i: usize| (i.wrapping_mul(2_654_435_761) % 1021) as f32 - 510.0;
         (0..count).map(one).collect()

@@ -342,20 +342,21 @@ impl CpuScorer<'_> {
         for (index, number) in strip.enumerate() {
             let (tolerance, norm) = (tolerances[index], norms[index]);
             let z = &mut logits[index * stride..(index + 1) * stride];
-            let mut refine = || {
-                let rough = RoughRow {
+            // No closure: it would not be compiled for this processor's vectors.
+            let top = if is_scored(tolerance) {
+                let left = rounded.rows[index].left(norm, dim);
+                let row = RoughRow {
                     head: &self.head,
                     x: shared.values.slice(number * dim..(number + 1) * dim),
                     scales: &scales,
                     thresholds,
-                    rough: products
-                        .rough
-                        .of_row(norm, rounded.rows[index].left(norm, dim)),
+                    rough: products.rough.of_row(norm, left),
                     tolerance,
                 };
-                rough.refine(z, tops[index], lower, refined)
+                row.refine(z, tops[index], lower, refined)
+            } else {
+                None
             };
-            let top = if is_scored(tolerance) { refine() } else { None };
             let row = top.map(|top| {
                 let row = Row {
                     z,
