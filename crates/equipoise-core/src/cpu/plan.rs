@@ -159,7 +159,7 @@ impl CpuPlan {
             }
         }
         if self.rough.is_some() {
-            let rounded = self.threads as u64 * integers::Strip::bytes(self.strip_rows);
+            let rounded = self.threads as u64 * integers::RoundedRows::bytes(self.strip_rows);
             plan.add(
                 Place::Host,
                 "head in 16-bit integers",

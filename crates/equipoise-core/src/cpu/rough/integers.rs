@@ -56,7 +56,7 @@ impl Rounded {
 
 /// A strip's rows, rounded: scratch memory.
 #[derive(Debug, Default)]
-pub(crate) struct Strip {
+pub(crate) struct RoundedRows {
     lines: Vec<Line>,
     /// Of each row, what its slice's integers are multiplied by.
     scales: Vec<f32>,
@@ -66,7 +66,7 @@ pub(crate) struct Strip {
     pub(crate) rows: Vec<Rounded>,
 }
 
-impl Strip {
+impl RoundedRows {
     /// Bytes of one of at most `rows` rows.
     pub(crate) fn bytes(rows: usize) -> u64 {
         let rows = rows.min(STRIP_ROWS).next_multiple_of(ROWS);
@@ -168,7 +168,7 @@ impl Integers {
         &self,
         values: Values<'_>,
         rows: Range<usize>,
-        strip: &mut Strip,
+        strip: &mut RoundedRows,
         out: &mut [f32],
     ) {
         #[cfg(target_arch = "x86_64")]
@@ -187,7 +187,7 @@ impl Integers {
         isa: I,
         values: Values<'_>,
         rows: Range<usize>,
-        strip: &mut Strip,
+        strip: &mut RoundedRows,
         out: &mut [f32],
     ) {
         let (dim, stride, count) = (self.dim, self.stride, rows.len());
@@ -242,7 +242,7 @@ impl Integers {
     }
 }
 
-impl Strip {
+impl RoundedRows {
     /// Rounds a slice of the row of that index.
     #[inline(always)]
     fn round(&mut self, index: usize, slice: Values<'_>) {
@@ -383,7 +383,7 @@ fn measure() -> bool {
     let (values, rows) = (Values::F32(&x), 0..STRIP_ROWS);
     let columns = Columns::new(&weight, SLICE, CLASSES);
     let integers = Integers::new(&weight, SLICE, CLASSES);
-    let (mut slices, mut strip) = (Slices::new(), Strip::default());
+    let (mut slices, mut strip) = (Slices::new(), RoundedRows::default());
     let mut out = vec![0.0; STRIP_ROWS * CLASSES];
     let (mut best, mut of_floats) = (Duration::MAX, Duration::MAX);
     for _ in 0..TURNS {
@@ -483,7 +483,7 @@ mod tests {
                         vec![GUARD; count_rows * stride],
                         vec![GUARD; count_rows * stride],
                     ];
-                    let mut strip = Strip::default();
+                    let mut strip = RoundedRows::default();
                     integers.multiply_by(Plain, values, 0..count_rows, &mut strip, &mut outs[1]);
                     integers.multiply(values, 0..count_rows, &mut strip, &mut outs[0]);
                     assert!(

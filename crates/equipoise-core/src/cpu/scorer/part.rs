@@ -36,7 +36,7 @@ pub(super) struct Scratch {
     /// The part's candidates, row by row.
     found: Vec<Candidate>,
     /// A strip looked at roughly, and what is refined of one of its rows.
-    rounded: integers::Strip,
+    rounded: integers::RoundedRows,
     refined: Refined,
     /// Upper bounds of the rows' norms; products with centres' embeddings, and with their gradients.
     norms: Vec<f32>,
