@@ -280,7 +280,13 @@ fn all_passed(run: Run) -> Value {
 #[test]
 fn the_cpu_picks_what_the_definition_says() {
     let json = all_passed(Bench::new().run(&format!("{TINY} --check --json")));
-    assert_eq!(json["checks"].as_array().map(Vec::len), Some(16));
+    let checks = strings(&json["checks"], "name");
+    // Sixteen pools, with the products chosen and with each kind.
+    assert_eq!(checks.len(), 3 * 16, "{checks:?}");
+    for way in ["in memory", "logits float32", "logits int16"] {
+        let of_way = checks.iter().filter(|name| name.contains(way));
+        assert_eq!(of_way.count(), 16, "{way}: {checks:?}");
+    }
 }
 
 #[test]
