@@ -27,16 +27,20 @@ impl CpuProducts {
     /// What `EQUIPOISE_CPU_LOGITS` says: `float32` or `int16`; nothing, or `auto`, means [`Self::Auto`].
     ///
     /// # Errors
-    /// [`Error::Device`] where it says something else.
+    /// [`Error::Shape`] where it says something else.
     pub fn from_env() -> Result<Self> {
-        let name = std::env::var(VARIABLE).unwrap_or_default();
-        match name.as_str() {
+        Self::named(&std::env::var(VARIABLE).unwrap_or_default())
+    }
+
+    fn named(name: &str) -> Result<Self> {
+        match name {
             "" | "auto" => Ok(Self::Auto),
             "float32" => Ok(Self::Float32),
             "int16" => Ok(Self::Int16),
-            _ => Err(Error::Device {
-                device: "cpu".into(),
-                message: format!("{VARIABLE} is `{name}`, not auto, float32 or int16"),
+            _ => Err(Error::Shape {
+                what: VARIABLE.into(),
+                expected: "auto, float32 or int16".into(),
+                found: name.into(),
             }),
         }
     }
@@ -129,5 +133,21 @@ impl Engine for CpuEngine {
             task,
             Some(centres),
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_known_by_name() {
+        let named = |name| CpuProducts::named(name).map_err(|error| error.to_string());
+        assert_eq!(named(""), Ok(CpuProducts::Auto));
+        assert_eq!(named("auto"), Ok(CpuProducts::Auto));
+        assert_eq!(named("float32"), Ok(CpuProducts::Float32));
+        assert_eq!(named("int16"), Ok(CpuProducts::Int16));
+        let wrong = "EQUIPOISE_CPU_LOGITS: expected auto, float32 or int16, found int8";
+        assert_eq!(named("int8"), Err(wrong.into()));
     }
 }
