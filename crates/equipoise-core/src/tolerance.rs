@@ -60,8 +60,7 @@ impl Tolerance {
         let largest = (0..head.classes())
             .map(|class| norm(head.class_weight(class)))
             .fold(0.0, f64::max);
-        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
-        let bias = f64::from(bias);
+        let bias = largest_bias(head);
         // Of the head's numbers, of products and of sums; then of the embeddings' numbers.
         let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
         let of_embeddings = error.flushed * dim.sqrt() * largest;
@@ -120,17 +119,17 @@ pub(crate) struct RoundedTolerance {
 
 impl RoundedTolerance {
     pub(crate) fn new(head: &Head, error: RoundedError) -> Self {
-        let bias = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
         let dim = head.dim() as f64;
         // Of a slice's sum: to f32, times the product of two scales; then the sum of slices, the bias, and the tolerance added.
         let rounding = LogitError::of_sum(error.slices + 8, 1.0 / f64::from(1 << 24));
         let both = error.largest + error.left;
         // Squares of what is left that are flushed, and the rounding of what they are made of.
         const UNSEEN: f64 = 1.0 / (1 << 19) as f64;
-        let of_left = error.largest + error.left + rounding.gamma * both;
-        let of_norm = error.left + rounding.gamma * both + UNSEEN * both;
+        let of_left = (1.0 + rounding.gamma) * both;
+        let of_norm = error.left + (rounding.gamma + UNSEEN) * both;
         let flushed = 2.0 * f64::from(f32::MIN_POSITIVE);
-        let offset = rounding.gamma * f64::from(bias) + flushed * (dim + dim.sqrt() * both + 1.0);
+        let offset =
+            rounding.gamma * largest_bias(head) + flushed * (dim + dim.sqrt() * both + 1.0);
         let up = |x: f64| ((x * ROOM) as f32).next_up();
         Self {
             of_left: up(of_left),
@@ -225,6 +224,12 @@ impl GradientTolerance {
             false => (UNDECIDABLE, 0.0),
         }
     }
+}
+
+/// max |b|.
+fn largest_bias(head: &Head) -> f64 {
+    let largest = head.bias().iter().fold(0.0, |max: f32, b| max.max(b.abs()));
+    largest.into()
 }
 
 /// Above this bound on a product f32 might overflow in what follows.

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::CpuProducts;
 use super::logits::{Columns, STRIP_ROWS};
-use super::rough::integers::{self, Integers};
+use super::rough::integers::Integers;
+use super::rough::rounding::RoundedRows;
+use super::rough::trial::integers_pay;
 use super::row::LANES;
 use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape, within};
@@ -27,14 +29,6 @@ const CANDIDATES: usize = 1 << 20;
 /// Fewer classes are multiplied in about the time that rounding a row takes.
 const ROUGH_CLASSES: usize = 80;
 
-/// Whether rows are looked at roughly first, by products of 16-bit integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Roughly {
-    /// Where it pays.
-    Sometimes,
-    Always,
-}
-
 /// The layout for one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CpuPlan {
@@ -50,8 +44,8 @@ pub(super) struct CpuPlan {
     pub(super) capacity: usize,
     /// Whether the scales of all classes to all are kept.
     pub(super) table: bool,
-    /// Whether rows may be looked at roughly first.
-    pub(super) rough: Option<Roughly>,
+    /// Whether rows are looked at roughly first: sometimes, never or always.
+    pub(super) products: CpuProducts,
     threads: usize,
 }
 
@@ -66,11 +60,10 @@ impl CpuPlan {
         budget: Option<u64>,
         products: CpuProducts,
     ) -> Result<Self, u64> {
-        let rough = match products {
-            CpuProducts::Float32 => None,
-            CpuProducts::Int16 => Some(Roughly::Always),
-            CpuProducts::Auto if shape.classes < ROUGH_CLASSES || !Integers::pay() => None,
-            CpuProducts::Auto => Some(Roughly::Sometimes),
+        use CpuProducts::{Auto, Float32};
+        let products = match products {
+            Auto if shape.classes < ROUGH_CLASSES || !integers_pay() => Float32,
+            others => others,
         };
         let stride = shape.classes.next_multiple_of(LANES);
         let widest = match shape.task {
@@ -79,7 +72,7 @@ impl CpuPlan {
         };
         let most = (PART_BYTES / (4 * widest)).clamp(1, PART_ROWS);
         let threads = rayon::current_num_threads();
-        let plan = |(table, rough), part_rows: usize| {
+        let plan = |(table, products), part_rows: usize| {
             let rows = part_rows * PARTS_PER_THREAD * threads;
             let plan = Self {
                 stride,
@@ -94,7 +87,7 @@ impl CpuPlan {
                     .saturating_mul(shape.classes)
                     .clamp(shape.classes, CANDIDATES.max(shape.classes)),
                 table,
-                rough,
+                products,
                 threads,
             };
             (plan, plan.memory(shape).bytes(Place::Host))
@@ -102,9 +95,9 @@ impl CpuPlan {
         let bytes = 4 * (stride as u64) * (shape.classes as u64);
         let fits = shape.task == Task::Boundaries && bytes <= TABLE_BYTES;
         let tables: &[_] = match fits {
-            true if rough.is_some() => &[(true, rough), (true, None), (false, None)],
-            true => &[(true, None), (false, None)],
-            false => &[(false, None)],
+            true if products != Float32 => &[(true, products), (true, Float32), (false, Float32)],
+            true => &[(true, Float32), (false, Float32)],
+            false => &[(false, Float32)],
         };
         let halves =
             || std::iter::successors(Some(most), |rows| Some(rows / 2)).take_while(|r| *r > 0);
@@ -158,8 +151,8 @@ impl CpuPlan {
                 );
             }
         }
-        if self.rough.is_some() {
-            let rounded = self.threads as u64 * integers::RoundedRows::bytes(self.strip_rows);
+        if self.products != CpuProducts::Float32 {
+            let rounded = self.threads as u64 * RoundedRows::bytes(self.strip_rows);
             plan.add(
                 Place::Host,
                 "head in 16-bit integers",

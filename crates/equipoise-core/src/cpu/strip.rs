@@ -53,10 +53,7 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
                 };
                 for (group, x) in self.slices.as_chunks().0[..groups].iter().enumerate() {
                     ahead.fetch();
-                    let share = depth.div_ceil(groups);
-                    for line in group * share..(group + 1) * share {
-                        prefetch(next, line * width);
-                    }
+                    prefetch_share(next, width, (group, groups));
                     let row = group * tile::ROWS;
                     let place = Place {
                         out: &mut self.out[row * stride + column..],
@@ -150,9 +147,18 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// Asks for a share of some numbers, of which every `step`-th is in a line of the cache of its own: the first of so many, or another.
+#[inline(always)]
+pub(in crate::cpu) fn prefetch_share<T>(numbers: &[T], step: usize, (share, of): (usize, usize)) {
+    let lines = (numbers.len() / step).div_ceil(of);
+    for line in share * lines..(share + 1) * lines {
+        prefetch(numbers, line * step);
+    }
+}
+
 /// Asks for the line of the cache that a number is in; where that is no instruction that Rust has, it does nothing.
 #[inline(always)]
-pub(in crate::cpu) fn prefetch<T>(numbers: &[T], index: usize) {
+fn prefetch<T>(numbers: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(number) = numbers.get(index) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

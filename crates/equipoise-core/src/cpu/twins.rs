@@ -1,7 +1,7 @@
 //! The CPU twins of the row kernels, a row at a time, on logits that somebody else computed: what a device's kernels are held
 //! against.
 
-use super::row::{LANES, NO_LOGIT, Row, is_plausible, ordered};
+use super::row::{LANES, NO_LOGIT, Row, argmax, is_plausible};
 use super::{class_candidates, gradients, nearest, nearest_gradient, row_norms, row_statistics};
 use crate::Head;
 use crate::engine::{
@@ -107,15 +107,6 @@ fn padded(numbers: &[f32], with: f32) -> Vec<f32> {
     let mut padded = numbers.to_vec();
     padded.resize(numbers.len().next_multiple_of(LANES), with);
     padded
-}
-
-/// The class of the largest logit, ties to the lowest.
-fn argmax(logits: &[f32]) -> usize {
-    let better = |best: usize, c: usize| match ordered(logits[c]) > ordered(logits[best]) {
-        true => c,
-        false => best,
-    };
-    (0..logits.len()).reduce(better).unwrap_or_default()
 }
 
 #[cfg(test)]

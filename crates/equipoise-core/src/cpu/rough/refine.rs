@@ -4,7 +4,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::integers::{SIDE_BY_SIDE, total};
+use super::rounding::{SIDE_BY_SIDE, total};
 use crate::cpu::class_candidates::{below, is_nobodys};
 use crate::cpu::logits::lanes;
 use crate::cpu::row::{Doubts, LANES, Row, argmax};

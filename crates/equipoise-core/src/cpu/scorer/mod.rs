@@ -13,7 +13,7 @@ use self::part::{Output, Scratch, Shared};
 use self::rough::Rough;
 use super::centres::Centres;
 use super::logits::{self, Columns};
-use super::plan::{CpuPlan, Roughly};
+use super::plan::CpuPlan;
 use super::row::NO_LOGIT;
 use crate::engine::{
     ACCEPT_NONE, Answer, BoundaryScales, Candidates, NO_BOUNDARY, Precision, Question, Scorer,
@@ -82,7 +82,7 @@ impl<'a> CpuScorer<'a> {
             plan,
             scratch: Mutex::new(Vec::new()),
             thresholds: Vec::new(),
-            rough: plan.rough.map(|rough| Rough::new(rough == Roughly::Always)),
+            rough: Rough::new(plan.products),
             centres,
             ready: None,
         }

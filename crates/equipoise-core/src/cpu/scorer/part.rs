@@ -7,8 +7,8 @@ use super::rough::Products;
 use super::{CpuScorer, Scales};
 use crate::cpu::centres::Rows;
 use crate::cpu::logits::Slices;
-use crate::cpu::rough::integers;
 use crate::cpu::rough::refine::{Refined, RoughRow};
+use crate::cpu::rough::rounding::RoundedRows;
 use crate::cpu::row::{NO_LOGIT, Row, add_bias, is_plausible};
 use crate::cpu::row_norms::{self, Squares};
 use crate::cpu::{class_candidates, nearest, row_keys, row_statistics};
@@ -36,7 +36,7 @@ pub(super) struct Scratch {
     /// The part's candidates, row by row.
     found: Vec<Candidate>,
     /// A strip looked at roughly, and what is refined of one of its rows.
-    rounded: integers::RoundedRows,
+    rounded: RoundedRows,
     refined: Refined,
     /// Upper bounds of the rows' norms; products with centres' embeddings, and with their gradients.
     norms: Vec<f32>,

@@ -2,6 +2,7 @@
 //! takes less time than it saves.
 
 use crate::Head;
+use crate::cpu::CpuProducts;
 use crate::cpu::rough::integers::Integers;
 use crate::cpu::rough::refine;
 use crate::engine::Tolerance;
@@ -29,17 +30,23 @@ pub(super) struct Products {
 pub(super) struct Rough {
     products: Option<Products>,
     disappointments: u8,
+    /// Also where it does not pay.
     always: bool,
 }
 
 impl Rough {
-    /// `always` also where it does not pay.
-    pub(super) fn new(always: bool) -> Self {
-        Self {
+    /// That of a plan; `None` where rows are never looked at so.
+    pub(super) fn new(products: CpuProducts) -> Option<Self> {
+        let always = match products {
+            CpuProducts::Float32 => return None,
+            CpuProducts::Auto => false,
+            CpuProducts::Int16 => true,
+        };
+        Some(Self {
             products: None,
             disappointments: 0,
             always,
-        }
+        })
     }
 
     /// Whether the next block's rows are to be looked at so, of `each` of which logits will be refined, or of few. What it takes is
