@@ -14,15 +14,15 @@ use crate::interval::key_interval;
 use crate::known::{Entry, Known};
 use crate::lists::{List, Slot};
 use crate::pool::FETCHED;
-use crate::settle::{Settler, pick, runner_up_of};
+use crate::settle::{Settler, Wanted, pick, runner_up_of};
 use crate::strategies::{Nonfinite, Request, Selection};
 use crate::{Error, Head, Pick, Result, RowSet};
 
+/// Entries that one thread settles before others are awake.
+const FEW: usize = 4 * TOGETHER;
+
 /// Classes whose lists a thread fills at a time.
 const LISTS_TOGETHER: usize = 16;
-
-/// An entry to complete: its embedding, and the class it is of.
-type Wanted<'x> = (&'x [f32], usize, Entry);
 
 /// A place for what completes it.
 type Open<'e> = &'e mut (usize, Entry);
@@ -243,14 +243,17 @@ impl<'a> Exact<'a> {
             known.sort_unstable_by_key(|(row, _)| *row);
         }
         self.known.extend(known);
-        let add = |(class, list): (usize, &mut List)| {
+        let add = |(chunk, lists): (usize, &mut [List])| {
             for part in &answer.candidates {
-                list.extend(answer.start, part.of_class(class));
+                // Neighbours' places are beside each other.
+                for (class, list) in (chunk * LISTS_TOGETHER..).zip(&mut *lists) {
+                    list.extend(answer.start, part.of_class(class));
+                }
             }
-            list.narrow();
+            lists.iter_mut().for_each(List::narrow);
         };
-        let lists_mut = lists.par_iter_mut().enumerate();
-        lists_mut.with_min_len(LISTS_TOGETHER).for_each(add);
+        let chunks = lists.par_chunks_mut(LISTS_TOGETHER).enumerate();
+        chunks.for_each(add);
         for (class, list) in lists.iter_mut().enumerate() {
             if list.is_crowded() {
                 self.settle_list(class, list)?;
@@ -322,8 +325,7 @@ impl<'a> Exact<'a> {
     /// Entries of some classes with their keys known, in their order.
     pub(crate) fn settle(&mut self, entries: Vec<(usize, Entry)>) -> Result<Vec<(usize, Entry)>> {
         let mut entries = entries;
-        let settle = |wanted: &[Wanted<'_>]| self.settler.settle_several(wanted);
-        let open = self.complete(&mut entries, Entry::is_settled, settle)?;
+        let open = self.complete(&mut entries, Entry::is_settled, Wanted::Score)?;
         self.selection.settled += open;
         Ok(entries)
     }
@@ -333,37 +335,30 @@ impl<'a> Exact<'a> {
         &self,
         mut entries: Vec<(usize, Entry)>,
     ) -> Result<Vec<(usize, Entry)>> {
-        let describe = |wanted: &[Wanted<'_>]| {
-            let described = wanted.iter();
-            described
-                .map(|(x, class, entry)| self.settler.describe(x, *class, entry))
-                .collect()
-        };
-        self.complete(&mut entries, Entry::is_described, describe)?;
+        self.complete(&mut entries, Entry::is_described, Wanted::Description)?;
         Ok(entries)
     }
 
-    /// Has `complete` look at the rows of the entries that are not `done`; returns how many there were.
+    /// Settles what is `wanted` of a class's entries, where they are not `done`; returns how many there were.
     fn complete(
         &self,
         entries: &mut [(usize, Entry)],
         done: impl Fn(&Entry) -> bool,
-        complete: impl Fn(&[Wanted<'_>]) -> Vec<Entry> + Sync,
+        wanted: impl Fn(usize) -> Wanted + Sync,
     ) -> Result<u64> {
         let open = entries.iter_mut().filter(|(_, entry)| !done(entry));
         let mut open: Vec<Open<'_>> = open.collect();
         let complete = |(open, rows): (&mut [Open<'_>], &[Cow<'_, [f32]>])| {
-            let wanted = open.iter().zip(rows);
-            let wanted: Vec<Wanted<'_>> =
-                wanted.map(|(open, x)| (&x[..], open.0, open.1)).collect();
-            for (open, completed) in open.iter_mut().zip(complete(&wanted)) {
-                open.1 = completed;
+            let of_open = open.iter().zip(rows);
+            let of_open = of_open.map(|(open, x)| (&x[..], wanted(open.0), open.1));
+            let settled = self.settler.settle(of_open);
+            for (open, settled) in open.iter_mut().zip(settled) {
+                open.1 = settled;
             }
         };
         for open in open.chunks_mut(FETCHED) {
             let rows = self.embeddings(open.iter().map(|(_, entry)| entry.row))?;
-            // Waking other threads takes longer than a few entries.
-            match open.len() <= TOGETHER {
+            match open.len() <= FEW {
                 true => complete((open, &rows)),
                 false => {
                     let rows = rows.par_chunks(TOGETHER);

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use crate::Head;
+use crate::boundary_sums::boundary_sums;
 use crate::definition;
 use crate::vectorised::vectorised;
 
@@ -16,10 +17,7 @@ use crate::vectorised::vectorised;
 const LANES: usize = 8;
 
 /// Rows summed side by side: as many sums as hide an addition's latency.
-pub(crate) const ROWS: usize = 4;
-
-/// Numbers of a row whose products are made side by side; they are added one after the other.
-const STEP: usize = 4;
+const ROWS: usize = 4;
 
 /// Rows, or entries, that a thread settles together.
 pub(crate) const TOGETHER: usize = 16;
@@ -160,10 +158,21 @@ impl<'a> ExactSums<'a> {
         distances
     }
 
-    /// The distance between one embedding of predicted class `p` and its boundary with `c`.
-    pub(crate) fn distance(&self, x: &[f32], p: usize, c: usize) -> f64 {
-        let [distance] = self.distances_of([(x, (p, c))]);
-        distance
+    /// [`Self::distances_of`] of any number.
+    pub(crate) fn distances_of_all(&self, of: &[(&[f32], (usize, usize))]) -> Vec<f64> {
+        let (groups, rest) = of.as_chunks::<ROWS>();
+        let mut distances = Vec::with_capacity(of.len());
+        for group in groups {
+            distances.extend(self.distances_of(*group));
+        }
+        // A few take little longer than one: additions wait for each other.
+        match *rest {
+            [a, b, c] => distances.extend(self.distances_of([a, b, c])),
+            [a, b] => distances.extend(self.distances_of([a, b])),
+            [a] => distances.extend(self.distances_of([a])),
+            _ => {}
+        }
+        distances
     }
 
     /// The distances between some embeddings and a boundary of each, between its predicted class and
@@ -172,46 +181,12 @@ impl<'a> ExactSums<'a> {
         &self,
         of: [(&[f32], (usize, usize)); N],
     ) -> [f64; N] {
-        let dim = self.head.dim();
-        let lines = of.map(|(x, (p, c))| {
-            let weight = |class| &self.head.class_weight(class)[..dim];
-            (&x[..dim], weight(p), weight(c))
-        });
-        let sums = vectorised(
-            #[inline(always)]
-            || {
-                let (mut z_p, mut z_c, mut square) = ([0.0f64; N], [0.0f64; N], [0.0f64; N]);
-                let in_steps = lines
-                    .map(|(x, w_p, w_c)| [x, w_p, w_c].map(|numbers| numbers.as_chunks::<STEP>()));
-                for step in 0..dim / STEP {
-                    for (i, lines) in in_steps.iter().enumerate() {
-                        let [x, w_p, w_c] = lines.map(|(steps, _)| steps[step].map(f64::from));
-                        let terms = std::array::from_fn::<_, STEP, _>(|k| {
-                            let apart = w_p[k] - w_c[k];
-                            (x[k] * w_p[k], x[k] * w_c[k], apart * apart)
-                        });
-                        for (of_p, of_c, of_square) in terms {
-                            z_p[i] += of_p;
-                            z_c[i] += of_c;
-                            square[i] += of_square;
-                        }
-                    }
-                }
-                for (i, lines) in in_steps.iter().enumerate() {
-                    let [x, w_p, w_c] = lines.map(|(_, rest)| rest);
-                    for ((x, w_p), w_c) in x.iter().zip(w_p).zip(w_c) {
-                        let (x, w_p, w_c) = (f64::from(*x), f64::from(*w_p), f64::from(*w_c));
-                        z_p[i] += x * w_p;
-                        z_c[i] += x * w_c;
-                        square[i] += (w_p - w_c) * (w_p - w_c);
-                    }
-                }
-                std::array::from_fn::<_, N, _>(|i| (z_p[i], z_c[i], square[i]))
-            },
-        );
+        let weight = |class| self.head.class_weight(class);
+        let lines = of.map(|(x, (p, c))| [x, weight(p), weight(c)]);
+        let sums = boundary_sums(lines, self.head.dim());
         let bias = |class: usize| f64::from(self.head.bias()[class]);
         std::array::from_fn(|i| {
-            let ((_, (p, c)), (z_p, z_c, square)): (_, (f64, f64, f64)) = (of[i], sums[i]);
+            let ((_, (p, c)), [z_p, z_c, square]) = (of[i], sums[i]);
             definition::boundary_distance(z_p + bias(p), z_c + bias(c), square.sqrt())
         })
     }

@@ -107,6 +107,14 @@ impl Known {
     /// What is known of `slot`'s row, with its bounds.
     pub(crate) fn entry(&self, slot: &Slot) -> Entry {
         let of_pass = |pass: &Vec<(usize, Codes)>| {
+            // Often it is where it would be if all rows from the first to the last were known.
+            let (first, last) = (pass.first()?.0, pass.last()?.0);
+            let near = slot.row.checked_sub(first)? as u128 * (pass.len() - 1) as u128;
+            let near = near.checked_div((last - first) as u128).unwrap_or(0) as usize;
+            match pass.get(near) {
+                Some((row, codes)) if *row == slot.row => return Some(*codes),
+                _ => {}
+            }
             let at = pass.binary_search_by_key(&slot.row, |(row, _)| *row);
             at.ok().map(|at| pass[at].1)
         };

@@ -4,6 +4,7 @@
 //! operations over a [`Pool`] and a [`Head`] and returns [`Pick`]s; [`definition`] says, plainly
 //! and slowly, what every score is.
 
+mod boundary_sums;
 mod candidates;
 mod ceilings;
 mod centres;

@@ -213,7 +213,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Of numbers in float64, in eight sums for speed.
-fn sum_of_squares<T>(numbers: &[T], wide: impl Fn(&T) -> f64) -> f64 {
+pub(crate) fn sum_of_squares<T>(numbers: &[T], wide: impl Fn(&T) -> f64) -> f64 {
     let mut sums = [0.0f64; 8];
     let (chunks, rest) = numbers.as_chunks::<8>();
     for chunk in chunks {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::definition::{self, RowScore};
 use crate::engine::{NO_CLASS, PAIR};
-use crate::exact_sums::{ExactRow, ExactSums, ROWS};
+use crate::exact_sums::{ExactRow, ExactSums};
 use crate::known::Entry;
 use crate::{Head, Pick, Pool, Result};
 
@@ -32,68 +32,59 @@ impl<'a> Settler<'a> {
         definition::row_score(score, &row.logits, self.sums.head)
     }
 
-    /// `entry` with its score for `class` as its key, its predicted class, and its runner-up where the
-    /// score takes it.
-    pub(crate) fn settle(&self, x: &[f32], class: usize, entry: &Entry) -> Entry {
-        let Some(entry) = self.in_order(x, entry) else {
-            return self.settle_whole(x, Some(class), entry);
-        };
-        let p = entry.predicted as usize;
-        match class == p {
-            true => self.settle_mase(x, &entry),
-            false => {
-                let distance = self.sums.distance(x, p, class);
-                Entry {
-                    lower: distance,
-                    upper: distance,
-                    ..entry
+    /// `wanted` of several entries, each with its embedding: with their scores as their keys, predicted classes, and runners-up
+    /// where the score takes them.
+    pub(crate) fn settle<'x>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'x [f32], Wanted, Entry)>,
+    ) -> Vec<Entry> {
+        let (mut settled, mut boundaries) = (Vec::new(), Vec::new());
+        // Of each that takes distances, its place, and how many it takes.
+        let mut open = Vec::new();
+        for (x, wanted, entry) in wanted {
+            let place = settled.len();
+            let Some(entry) = self.in_order(x, &entry) else {
+                settled.push(self.settle_whole(x, wanted.class(), &entry));
+                continue;
+            };
+            let before = boundaries.len();
+            let p = entry.predicted as usize;
+            let mut ask = |class: u32| boundaries.push((x, (p, class as usize)));
+            match wanted {
+                Wanted::Score(class) if class != p => ask(class as u32),
+                _ if entry.runner_up == NO_CLASS => {
+                    settled.push(self.settle_whole(x, wanted.class(), &entry));
+                    continue;
+                }
+                _ => {
+                    ask(entry.runner_up);
+                    if entry.rival != NO_CLASS {
+                        ask(entry.rival);
+                    }
                 }
             }
+            open.push((place, wanted, boundaries.len() - before));
+            settled.push(entry);
         }
-    }
-
-    /// `entry` with its MASE score as its key, predicted class and runner-up.
-    pub(crate) fn settle_mase(&self, x: &[f32], entry: &Entry) -> Entry {
-        match self.in_order(x, entry) {
-            Some(entry) if entry.runner_up != NO_CLASS => {
-                let (runner_up, distance) = self.nearest(x, &entry);
-                Entry {
-                    lower: distance,
-                    upper: distance,
-                    runner_up,
-                    rival: NO_CLASS,
-                    ..entry
+        let distances = self.sums.distances_of_all(&boundaries);
+        let mut distances = &distances[..];
+        for (place, wanted, count) in open {
+            let entry = &mut settled[place];
+            let (asked, rest) = distances.split_at(count);
+            distances = rest;
+            let distance = match wanted {
+                Wanted::Score(class) if class != entry.predicted as usize => asked[0],
+                _ => {
+                    let (runner_up, distance) = nearest(entry, asked);
+                    (entry.runner_up, entry.rival) = (runner_up, NO_CLASS);
+                    distance
                 }
+            };
+            if !matches!(wanted, Wanted::Description(_)) {
+                (entry.lower, entry.upper) = (distance, distance);
             }
-            _ => self.settle_whole(x, None, entry),
         }
-    }
-
-    /// A settled entry of `class` with its predicted class and runner-up.
-    pub(crate) fn describe(&self, x: &[f32], class: usize, entry: &Entry) -> Entry {
-        match self.in_order(x, entry) {
-            Some(entry) if entry.runner_up != NO_CLASS => Entry {
-                runner_up: self.nearest(x, &entry).0,
-                rival: NO_CLASS,
-                ..entry
-            },
-            _ => self.settle_whole(x, Some(class), entry),
-        }
-    }
-
-    /// The runner-up, of two that it may be, and its distance; the predicted class is known.
-    fn nearest(&self, x: &[f32], entry: &Entry) -> (u32, f64) {
-        let p = entry.predicted as usize;
-        let first = self.sums.distance(x, p, entry.runner_up as usize);
-        if entry.rival == NO_CLASS {
-            return (entry.runner_up, first);
-        }
-        let second = self.sums.distance(x, p, entry.rival as usize);
-        // Of equal distances the lowest class is the runner-up.
-        match second < first || (second == first && entry.rival < entry.runner_up) {
-            true => (entry.rival, second),
-            false => (entry.runner_up, first),
-        }
+        settled
     }
 
     /// `entry` with its predicted class, where it is known or one of two.
@@ -145,11 +136,10 @@ impl<'a> Settler<'a> {
         rows: &[&[f32]],
     ) -> Vec<(Entry, Pick)> {
         if score == RowScore::Mase {
-            let settled = entries.iter().zip(rows);
-            let settled = settled.map(|(entry, x)| self.settle_mase(x, entry));
-            return settled
-                .map(|entry| (entry, pick(&entry, entry.lower)))
-                .collect();
+            let wanted = rows.iter().zip(entries);
+            let settled = self.settle(wanted.map(|(x, entry)| (*x, Wanted::Mase, *entry)));
+            let with_pick = |entry: Entry| (entry, pick(&entry, entry.lower));
+            return settled.into_iter().map(with_pick).collect();
         }
         let exact = self.sums.exact_rows(rows.iter().copied());
         let settle = |((entry, row), x): ((&Entry, &ExactRow), &&[f32])| {
@@ -164,7 +154,11 @@ impl<'a> Settler<'a> {
                 Entry {
                     rival: NO_CLASS, ..
                 } => entry.runner_up,
-                _ => self.nearest(x, entry).0,
+                _ => {
+                    let both =
+                        [entry.runner_up, entry.rival].map(|c| (*x, (row.predicted, c as usize)));
+                    nearest(entry, &self.sums.distances_of(both)).0
+                }
             };
             let entry = Entry {
                 lower: key,
@@ -178,48 +172,38 @@ impl<'a> Settler<'a> {
         };
         entries.iter().zip(&exact).zip(rows).map(settle).collect()
     }
+}
 
-    /// [`Self::settle`] of several entries, each with its embedding and class.
-    pub(crate) fn settle_several(&self, wanted: &[(&[f32], usize, Entry)]) -> Vec<Entry> {
-        let mut settled: Vec<Entry> = wanted.iter().map(|(_, _, entry)| *entry).collect();
-        let mut simple = Vec::with_capacity(wanted.len());
-        for (index, (x, class, entry)) in wanted.iter().enumerate() {
-            match boundary(*class, entry) {
-                Some(boundary) => simple.push((index, (*x, boundary))),
-                None => settled[index] = self.settle(x, *class, entry),
-            }
+/// What is wanted of an entry whose predicted class will be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Its score for a class.
+    Score(usize),
+    /// Its MASE score.
+    Mase,
+    /// Of a settled entry of a class, its runner-up.
+    Description(usize),
+}
+
+impl Wanted {
+    /// The class whose score it is about, if it is not MASE.
+    fn class(self) -> Option<usize> {
+        match self {
+            Wanted::Score(class) | Wanted::Description(class) => Some(class),
+            Wanted::Mase => None,
         }
-        let (groups, rest) = simple.as_chunks::<ROWS>();
-        let mut put = |index: usize, distance: f64| {
-            (settled[index].lower, settled[index].upper) = (distance, distance);
-        };
-        for group in groups {
-            let distances = self.sums.distances_of(group.map(|(_, of)| of));
-            for ((index, _), distance) in group.iter().zip(distances) {
-                put(*index, distance);
-            }
-        }
-        for (index, of) in rest {
-            let [distance] = self.sums.distances_of([*of]);
-            put(*index, distance);
-        }
-        settled
     }
 }
 
-/// The boundary, between two classes, that the score of `entry` for `class` is the distance to; `None`
-/// where that is not known.
-fn boundary(class: usize, entry: &Entry) -> Option<(usize, usize)> {
-    if entry.predicted & PAIR != 0 {
-        // This includes `NO_CLASS`.
-        return None;
-    }
-    let p = entry.predicted as usize;
-    match (class == p, entry.runner_up, entry.rival) {
-        (false, ..) => Some((p, class)),
-        (true, NO_CLASS, _) => None,
-        (true, runner_up, NO_CLASS) => Some((p, runner_up as usize)),
-        _ => None,
+/// The runner-up, and its distance, of an entry whose predicted class is known, by the distances of the one or two that it may be.
+fn nearest(entry: &Entry, distances: &[f64]) -> (u32, f64) {
+    match *distances {
+        // Of equal distances the lowest class is the runner-up.
+        [first, second] if second < first || (second == first && entry.rival < entry.runner_up) => {
+            (entry.rival, second)
+        }
+        [first, ..] => (entry.runner_up, first),
+        [] => (entry.runner_up, f64::INFINITY),
     }
 }
 
@@ -283,18 +267,27 @@ mod tests {
                 codes.push((own, other, third));
                 codes.push((own, third, other));
             }
+            let (mut wanted, mut one_by_one) = (Vec::new(), Vec::new());
             for (predicted, runner_up, rival) in codes {
                 for (class, score) in definition::base(&distances, p).into_iter().enumerate() {
                     let entry = Entry { lower: 0.0, upper: 9.0, row: 7, predicted, runner_up, rival };
-                    let settled = settler.settle(&x, class, &entry);
+                    let mut settle = |what, entry| {
+                        wanted.push((&x[..], what, entry));
+                        one_by_one.extend(settler.settle([(&x[..], what, entry)]));
+                        one_by_one[one_by_one.len() - 1]
+                    };
+                    let settled = settle(Wanted::Score(class), entry);
                     proptest::prop_assert_eq!(settled.lower, score);
                     proptest::prop_assert_eq!((settled.upper, settled.row), (score, 7));
                     proptest::prop_assert_eq!(settled.predicted, p as u32);
-                    let described = settler.describe(&x, class, &settled);
+                    let described = settle(Wanted::Description(class), settled);
                     proptest::prop_assert_eq!(described.lower, score);
                     proptest::prop_assert_eq!((described.predicted, described.runner_up), (own, other));
+                    proptest::prop_assert_eq!(settle(Wanted::Mase, entry).lower, definition::mase(&distances));
                 }
             }
+            // Side by side they are what they are alone.
+            proptest::prop_assert_eq!(settler.settle(wanted), one_by_one);
         }
     }
 }

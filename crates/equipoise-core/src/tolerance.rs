@@ -9,6 +9,7 @@
 
 use crate::Head;
 use crate::engine::{GradientCentres, UNDECIDABLE};
+use crate::scale::sum_of_squares;
 
 /// Above this bound on a logit f32 might overflow in what follows.
 const LARGEST_LOGIT: f64 = 1e18;
@@ -237,8 +238,7 @@ const LARGEST_PRODUCT: f32 = 1e30;
 
 /// Euclidean norm in float64, finite for finite f32; NaN or infinite otherwise.
 pub(crate) fn norm(x: &[f32]) -> f64 {
-    let square = |x: &f32| f64::from(*x) * f64::from(*x);
-    x.iter().map(square).sum::<f64>().sqrt()
+    sum_of_squares(x, |x| f64::from(*x)).sqrt()
 }
 
 #[cfg(test)]

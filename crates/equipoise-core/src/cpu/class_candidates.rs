@@ -15,9 +15,23 @@ pub(crate) fn run(
     out: &mut Vec<Candidate>,
 ) {
     let found = row.lowers(p, lower);
-    if is_nobodys(p, found, thresholds, lower) {
-        return;
+    let below = below(lower, thresholds);
+    if !is_nobodys(p, found, thresholds, below) {
+        add(index, row, p, found, thresholds, lower, out);
     }
+}
+
+/// [`run`] of a row that may be somebody's, whose [`Row::lowers`] are `lower` and say `found`.
+#[inline(always)]
+pub(crate) fn add(
+    index: u32,
+    row: &Row<'_, '_>,
+    p: usize,
+    found: Lowers,
+    thresholds: &[f32],
+    lower: &mut [f32],
+    out: &mut Vec<Candidate>,
+) {
     let verdict = row.judge(p, found, lower);
     if verdict == Verdict::Nothing {
         return out.push(Candidate::unknown(index));
@@ -53,12 +67,12 @@ pub(crate) fn run(
     }
 }
 
-/// Whether a row whose argmax is `p` and whose lower bounds are `lower`, which say `found`, is certainly no candidate. Most rows
-/// are none: the rest of what is known of them is not worth finding.
+/// Whether a row whose argmax is `p` and whose lower bounds, which say `found`, are [`below`] so many thresholds, is certainly no
+/// candidate. Most rows are none: the rest of what is known of them is not worth finding.
 #[inline(always)]
-pub(crate) fn is_nobodys(p: usize, found: Lowers, thresholds: &[f32], lower: &[f32]) -> bool {
+pub(crate) fn is_nobodys(p: usize, found: Lowers, thresholds: &[f32], below: u32) -> bool {
     let own = found.least < thresholds[p];
-    found.certain() && !own && below(lower, thresholds) == 0
+    found.certain() && !own && below == 0
 }
 
 /// The upper bounds of a row's scores for the classes from `first` on.

@@ -68,6 +68,16 @@ fn first(numbers: &[f32], is: impl Fn(f32) -> bool) -> usize {
     if least == u32::MAX { 0 } else { least as usize }
 }
 
+/// How many lower bounds are not above `upper`.
+#[inline(always)]
+pub(crate) fn near(lower: &[f32], upper: f32) -> u32 {
+    let mut near = 0;
+    for lower in lower {
+        near += u32::from(*lower <= upper);
+    }
+    near
+}
+
 /// The class other than `nearest` whose lower bound is not above `upper`.
 fn rival(lower: &[f32], nearest: usize, upper: f32) -> u32 {
     let mut others = (0..lower.len()).filter(|c| lower[*c] <= upper && *c != nearest);
@@ -175,11 +185,7 @@ impl<'s> Row<'_, 's> {
             return self.judge_either(p, found, lower);
         }
         let (nearest, upper) = self.nearest(p, found, lower);
-        let mut near = 0;
-        for lower in &*lower {
-            near += u32::from(*lower <= upper);
-        }
-        let (runner_up, rival) = match near {
+        let (runner_up, rival) = match near(lower, upper) {
             1 => (nearest as u32, NO_CLASS),
             2 => (nearest as u32, rival(lower, nearest, upper)),
             _ => (NO_CLASS, NO_CLASS),

@@ -1,6 +1,6 @@
 //! Kernel `row_statistics`: what the per-row scores are made of.
 
-use super::row::{LANES, NO_LOGIT, Row, Verdict, ordered, unordered};
+use super::row::{LANES, Lowers, NO_LOGIT, Row, Verdict, ordered, unordered};
 use crate::engine::{RowStatistics, UNREACHABLE};
 
 /// Beyond this the exponential is below 1e-34: taken as 0.
@@ -16,6 +16,18 @@ pub(crate) fn run(
     lower: &mut [f32],
 ) -> RowStatistics {
     let found = row.lowers(p, lower);
+    of_lowers(row, p, found, exponentials, lower)
+}
+
+/// [`run`] of a row whose [`Row::lowers`] are `lower` and say `found`.
+#[inline(always)]
+pub(crate) fn of_lowers(
+    row: &Row<'_, '_>,
+    p: usize,
+    found: Lowers,
+    exponentials: bool,
+    lower: &mut [f32],
+) -> RowStatistics {
     let verdict = row.judge(p, found, lower);
     let (predicted, runner_up, rival) = verdict.codes();
     let (mase_lower, mase_upper) = match verdict {

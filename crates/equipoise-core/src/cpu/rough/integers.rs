@@ -13,6 +13,7 @@ use crate::Values;
 use crate::cpu::logits::STRIP_ROWS;
 use crate::cpu::strip::{Ahead, prefetch_share};
 use crate::tolerance::RoundedError;
+use crate::vectorised::vectorised;
 
 /// A head's weights, rounded, as products read them.
 #[derive(Debug, Clone)]
@@ -51,25 +52,27 @@ impl Integers {
                 .zip(scales.par_chunks_mut(WIDTH));
             let panels = panels.zip(squares.par_chunks_mut(WIDTH)).zip(weights);
             panels.for_each(|(((panel, scales), squares), weights)| {
-                let classes = scales
-                    .iter_mut()
-                    .zip(squares)
-                    .zip(weights.chunks_exact(dim));
-                for (class, ((scale, squares), weights)) in classes.enumerate() {
-                    let weights = &weights[first..first + depth];
-                    let mut line = [0; SLICE];
-                    (*scale, _) = round(weights, &mut line);
-                    for (pairs, both) in panel.iter_mut().zip(line.as_chunks().0) {
-                        let [first, second] = *both;
-                        pairs.0[class / LANES][class % LANES] = pair(first, second);
-                    }
-                    for (weight, integer) in weights.iter().zip(line) {
-                        let weight = f64::from(*weight);
-                        let left = weight - f64::from(*scale) * f64::from(integer);
-                        squares.0 += weight * weight;
-                        squares.1 += left * left;
-                    }
-                }
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let slices = weights.chunks_exact(dim);
+                        let slices = slices.map(|weights| &weights[first..first + depth]);
+                        let mut lines = [[0; SLICE]; WIDTH];
+                        let classes = slices.zip(&mut lines).zip(scales).zip(squares);
+                        for (((weights, line), scale), squares) in classes {
+                            (*scale, _) = round(weights, line);
+                            let of_slice = self::squares(weights, line, *scale);
+                            squares.0 += of_slice.0;
+                            squares.1 += of_slice.1;
+                        }
+                        for (index, pairs) in panel.iter_mut().enumerate() {
+                            let numbers = pairs.0.as_flattened_mut();
+                            for (number, line) in numbers.iter_mut().zip(&lines) {
+                                *number = pair(line[2 * index], line[2 * index + 1]);
+                            }
+                        }
+                    },
+                );
             });
         }
         let most = |square: fn(&(f64, f64)) -> f64| squares.iter().map(square).fold(0.0, f64::max);
@@ -169,6 +172,30 @@ impl Integers {
             }
         }
     }
+}
+
+/// The sum of the squares of some weights, and of what rounding took away from them.
+#[inline(always)]
+fn squares(weights: &[f32], integers: &[i16; SLICE], scale: f32) -> (f64, f64) {
+    let (weights, rest) = weights.as_chunks::<LANES>();
+    let (integers, of_rest) = integers.split_at(weights.len() * LANES);
+    let scale = f64::from(scale);
+    let (mut squares, mut left) = ([0.0f64; LANES], [0.0f64; LANES]);
+    for (weights, integers) in weights.iter().zip(integers.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            let weight = f64::from(weights[lane]);
+            let missing = weight - scale * f64::from(integers[lane]);
+            squares[lane] += weight * weight;
+            left[lane] += missing * missing;
+        }
+    }
+    for ((weight, integer), lane) in rest.iter().zip(of_rest).zip(0..) {
+        let weight = f64::from(*weight);
+        let missing = weight - scale * f64::from(*integer);
+        squares[lane] += weight * weight;
+        left[lane] += missing * missing;
+    }
+    (squares.iter().sum(), left.iter().sum())
 }
 
 /// Where a tile's sums go.

@@ -7,13 +7,16 @@ use pulp::{Arch, Simd, WithSimd};
 use super::rounding::{SIDE_BY_SIDE, total};
 use crate::cpu::class_candidates::{below, is_nobodys};
 use crate::cpu::logits::lanes;
-use crate::cpu::row::{Doubts, LANES, Row, argmax};
+use crate::cpu::row::{Doubts, LANES, Lowers, Row, argmax, near};
 use crate::engine::LogitError;
 use crate::{Head, Values};
 
 /// Candidates of a row that are few, as a part of the classes: refining their logits takes a small part of what
 /// the product with all classes takes.
 const FEW: u32 = 64;
+
+/// So much nearer than a threshold is, what a rough distance may be off brings few rows more into a list.
+const FINE: f32 = 16.0;
 
 /// The error of a refined logit.
 pub(crate) fn error(dim: usize) -> LogitError {
@@ -54,9 +57,18 @@ pub(crate) struct RoughRow<'a, 's> {
     pub(crate) tolerance: f32,
 }
 
+/// What came of a row.
+pub(crate) struct Look {
+    /// The argmax.
+    pub(crate) p: usize,
+    pub(crate) found: Lowers,
+    /// Whether logits were refined: not where rough ones will do, and tell predicted class and runner-up, or one of two.
+    pub(crate) refined: bool,
+}
+
 impl<'s> RoughRow<'_, 's> {
-    /// Refines what matters of the logits `z`, padded, whose argmax is `p`; returns the argmax of what came of it, or `None` where
-    /// the row is certainly nobody's candidate. `lower` is scratch memory of as many numbers.
+    /// Refines what matters of the logits `z`, padded, whose argmax is `p`; `None` where the row is certainly nobody's candidate.
+    /// `lower` has as many numbers, and holds the row's [`Row::lowers`] then.
     #[inline(always)]
     pub(crate) fn refine(
         &self,
@@ -64,18 +76,29 @@ impl<'s> RoughRow<'_, 's> {
         p: usize,
         lower: &mut [f32],
         refined: &mut Refined,
-    ) -> Option<usize> {
+    ) -> Option<Look> {
         let row = self.row(z, self.rough);
         let found = row.lowers(p, lower);
-        let thresholds = match self.thresholds {
-            Some(thresholds) if is_nobodys(p, found, thresholds, lower) => return None,
-            Some(thresholds) => {
-                let few = below(lower, thresholds) <= self.head.classes() as u32 / FEW;
-                few.then_some(thresholds)
+        let below = self.thresholds.map_or(0, |to| below(lower, to));
+        if let Some(thresholds) = self.thresholds
+            && is_nobodys(p, found, thresholds, below)
+        {
+            return None;
+        }
+        let (nearest, reach) = row.nearest(p, found, lower);
+        let few = below <= self.head.classes() as u32 / FEW;
+        if let Some(thresholds) = self.thresholds {
+            let slack = 2.0 * self.rough * (self.scales)(p)[nearest];
+            let will_do = !few || slack * FINE < thresholds[p];
+            if will_do && found.certain() && near(lower, reach) <= 2 {
+                return Some(Look {
+                    p,
+                    found,
+                    refined: false,
+                });
             }
-            None => None,
-        };
-        let (_, reach) = row.nearest(p, found, lower);
+        }
+        let thresholds = self.thresholds.filter(|_| few);
         refined.begin(self);
         refined.seek(lower, thresholds, reach);
         refined.matter.push(p);
@@ -91,9 +114,14 @@ impl<'s> RoughRow<'_, 's> {
             }
             let row = self.row(z, self.tolerance);
             let found = row.lowers(p, lower);
+            let look = Look {
+                p,
+                found,
+                refined: true,
+            };
             if found.unscaled {
                 // The bounds say nothing.
-                return Some(p);
+                return Some(look);
             }
             let (_, reach) = row.nearest(p, found, lower);
             refined.seek(lower, thresholds, reach);
@@ -111,7 +139,7 @@ impl<'s> RoughRow<'_, 's> {
                 refined.other = other;
             }
             if refined.matter.is_empty() {
-                return Some(p);
+                return Some(look);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::rough::Products;
 use super::{CpuScorer, Scales};
 use crate::cpu::centres::Rows;
 use crate::cpu::logits::Slices;
-use crate::cpu::rough::refine::{Refined, RoughRow};
+use crate::cpu::rough::refine::{Look, Refined, RoughRow};
 use crate::cpu::rough::rounding::RoundedRows;
 use crate::cpu::row::{NO_LOGIT, Row, add_bias, is_plausible};
 use crate::cpu::row_norms::{self, Squares};
@@ -231,9 +231,19 @@ impl CpuScorer<'_> {
             Output::NearestGradient(_) => {}
             Output::Candidates(_) => {
                 for (index, tolerance) in tolerances.iter().enumerate() {
-                    let row = is_scored(*tolerance).then(|| (row(index), tops[index]));
-                    let index = strip.start + index;
-                    if !self.add_candidates(index, *tolerance, row, shared, lower, found) {
+                    let (number, before) = (strip.start + index, found.len());
+                    match is_scored(*tolerance) {
+                        true => class_candidates::run(
+                            number as u32,
+                            &row(index),
+                            tops[index],
+                            &self.thresholds,
+                            lower,
+                            found,
+                        ),
+                        false => add_undecidable(number, *tolerance, found),
+                    }
+                    if !self.has_room(shared, found.len() - before) {
                         break;
                     }
                 }
@@ -241,27 +251,9 @@ impl CpuScorer<'_> {
         }
     }
 
-    /// Adds the candidates of a row of the block that has that tolerance, and that `row` and its argmax, if it is scored and
-    /// somebody's. Returns whether there is room for more.
+    /// Counts candidates that a row added; whether there is room for more.
     #[inline(always)]
-    fn add_candidates(
-        &self,
-        index: usize,
-        tolerance: f32,
-        row: Option<(Row<'_, '_>, usize)>,
-        shared: &Shared<'_>,
-        lower: &mut [f32],
-        found: &mut Vec<Candidate>,
-    ) -> bool {
-        let (index, before) = (index as u32, found.len());
-        match row {
-            Some((row, top)) => {
-                class_candidates::run(index, &row, top, &self.thresholds, lower, found);
-            }
-            None if tolerance >= UNDECIDABLE => found.push(Candidate::unknown(index)),
-            None => {}
-        }
-        let more = found.len() - before;
+    fn has_room(&self, shared: &Shared<'_>, more: usize) -> bool {
         more == 0 || shared.found.fetch_add(more, Ordering::Relaxed) + more <= self.plan.capacity
     }
 
@@ -327,7 +319,7 @@ impl CpuScorer<'_> {
             tolerances,
             tops,
             lower,
-            found,
+            found: candidates,
             rounded,
             refined,
             norms,
@@ -343,7 +335,7 @@ impl CpuScorer<'_> {
             let (tolerance, norm) = (tolerances[index], norms[index]);
             let z = &mut logits[index * stride..(index + 1) * stride];
             // No closure: it would not be compiled for this processor's vectors.
-            let top = if is_scored(tolerance) {
+            let (look, rough) = if is_scored(tolerance) {
                 let left = rounded.rows[index].left(norm, dim);
                 let row = RoughRow {
                     head: &self.head,
@@ -353,28 +345,48 @@ impl CpuScorer<'_> {
                     rough: products.rough.of_row(norm, left),
                     tolerance,
                 };
-                row.refine(z, tops[index], lower, refined)
+                (row.refine(z, tops[index], lower, refined), row.rough)
             } else {
-                None
+                (None, 0.0)
             };
-            let row = top.map(|top| {
+            let row = look.map(|look| {
+                let (tolerance, doubts) = match look.refined {
+                    true => (tolerance, Some(refined.doubts())),
+                    false => (rough, None),
+                };
                 let row = Row {
                     z,
                     tolerance,
-                    doubts: Some(refined.doubts()),
+                    doubts,
                     scales: &scales,
                 };
-                (row, top)
+                (row, look)
             });
             match &mut out {
                 Output::Statistics(statistics, _) => match row {
-                    Some((row, top)) => {
-                        statistics[index] = row_statistics::run(&row, top, false, lower);
+                    Some((row, Look { p, found, .. })) => {
+                        statistics[index] = row_statistics::of_lowers(&row, p, found, false, lower);
                     }
                     None => statistics[index].tolerance = tolerance,
                 },
-                _ if self.add_candidates(number, tolerance, row, shared, lower, found) => {}
-                _ => break,
+                _ => {
+                    let before = candidates.len();
+                    match row {
+                        Some((row, Look { p, found, .. })) => class_candidates::add(
+                            number as u32,
+                            &row,
+                            p,
+                            found,
+                            &self.thresholds,
+                            lower,
+                            candidates,
+                        ),
+                        None => add_undecidable(number, tolerance, candidates),
+                    }
+                    if !self.has_room(shared, candidates.len() - before) {
+                        break;
+                    }
+                }
             }
         }
         shared.refined.fetch_add(refined.count, Ordering::Relaxed);
@@ -448,6 +460,13 @@ impl CpuScorer<'_> {
         let lines = made.lines(&self.head, &classes, self.plan.stride, NO_BOUNDARY);
         let places = classes.into_iter().enumerate().map(|(i, c)| (c, i));
         Lines::Some(places.collect(), lines)
+    }
+}
+
+/// Adds a row that has no logits to look at, if nothing is known of it.
+fn add_undecidable(row: usize, tolerance: f32, found: &mut Vec<Candidate>) {
+    if tolerance >= UNDECIDABLE {
+        found.push(Candidate::unknown(row as u32));
     }
 }
 
