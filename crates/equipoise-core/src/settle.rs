@@ -39,7 +39,7 @@ impl<'a> Settler<'a> {
         wanted: impl IntoIterator<Item = (&'x [f32], Wanted, Entry)>,
     ) -> Vec<Entry> {
         let (mut settled, mut boundaries) = (Vec::new(), Vec::new());
-        // Of each that takes distances, its place, and how many it takes.
+        // Of each that takes distances, its place, whether they are its key, and how many they are.
         let mut open = Vec::new();
         for (x, wanted, entry) in wanted {
             let place = settled.len();
@@ -63,24 +63,21 @@ impl<'a> Settler<'a> {
                     }
                 }
             }
-            open.push((place, wanted, boundaries.len() - before));
+            let is_key = !matches!(wanted, Wanted::Description(_));
+            open.push((place, is_key, boundaries.len() - before));
             settled.push(entry);
         }
         let distances = self.sums.distances_of_all(&boundaries);
         let mut distances = &distances[..];
-        for (place, wanted, count) in open {
+        for (place, is_key, count) in open {
             let entry = &mut settled[place];
             let (asked, rest) = distances.split_at(count);
             distances = rest;
-            let distance = match wanted {
-                Wanted::Score(class) if class != entry.predicted as usize => asked[0],
-                _ => {
-                    let (runner_up, distance) = nearest(entry, asked);
-                    (entry.runner_up, entry.rival) = (runner_up, NO_CLASS);
-                    distance
-                }
-            };
-            if !matches!(wanted, Wanted::Description(_)) {
+            let (runner_up, distance) = nearest(entry, asked);
+            if asked.len() > 1 {
+                (entry.runner_up, entry.rival) = (runner_up, NO_CLASS);
+            }
+            if is_key {
                 (entry.lower, entry.upper) = (distance, distance);
             }
         }

@@ -177,10 +177,12 @@ impl Integers {
 /// The sum of the squares of some weights, and of what rounding took away from them.
 #[inline(always)]
 fn squares(weights: &[f32], integers: &[i16; SLICE], scale: f32) -> (f64, f64) {
-    let (weights, rest) = weights.as_chunks::<LANES>();
-    let (integers, of_rest) = integers.split_at(weights.len() * LANES);
+    // Zeros behind them add nothing.
+    let mut padded = [0.0; SLICE];
+    padded[..weights.len()].copy_from_slice(weights);
     let scale = f64::from(scale);
     let (mut squares, mut left) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let (weights, _) = padded.as_chunks::<LANES>();
     for (weights, integers) in weights.iter().zip(integers.as_chunks::<LANES>().0) {
         for lane in 0..LANES {
             let weight = f64::from(weights[lane]);
@@ -188,12 +190,6 @@ fn squares(weights: &[f32], integers: &[i16; SLICE], scale: f32) -> (f64, f64) {
             squares[lane] += weight * weight;
             left[lane] += missing * missing;
         }
-    }
-    for ((weight, integer), lane) in rest.iter().zip(of_rest).zip(0..) {
-        let weight = f64::from(*weight);
-        let missing = weight - scale * f64::from(*integer);
-        squares[lane] += weight * weight;
-        left[lane] += missing * missing;
     }
     (squares.iter().sum(), left.iter().sum())
 }

@@ -15,7 +15,7 @@ use crate::{Head, Values};
 /// the product with all classes takes.
 const FEW: u32 = 64;
 
-/// So much nearer than a threshold is, what a rough distance may be off brings few rows more into a list.
+/// So many times smaller than a threshold, what a rough distance may be off brings few more rows into a list.
 const FINE: f32 = 16.0;
 
 /// The error of a refined logit.
@@ -79,17 +79,17 @@ impl<'s> RoughRow<'_, 's> {
     ) -> Option<Look> {
         let row = self.row(z, self.rough);
         let found = row.lowers(p, lower);
-        let below = self.thresholds.map_or(0, |to| below(lower, to));
-        if let Some(thresholds) = self.thresholds
-            && is_nobodys(p, found, thresholds, below)
-        {
+        let asked = self.thresholds.map(|to| (to, below(lower, to)));
+        if asked.is_some_and(|(thresholds, below)| is_nobodys(p, found, thresholds, below)) {
             return None;
         }
         let (nearest, reach) = row.nearest(p, found, lower);
-        let few = below <= self.head.classes() as u32 / FEW;
-        if let Some(thresholds) = self.thresholds {
+        // Those of candidates that are few enough to be refined.
+        let mut thresholds = None;
+        if let Some((all, below)) = asked {
+            let few = below <= self.head.classes() as u32 / FEW;
             let slack = 2.0 * self.rough * (self.scales)(p)[nearest];
-            let will_do = !few || slack * FINE < thresholds[p];
+            let will_do = !few || slack * FINE < all[p];
             if will_do && found.certain() && near(lower, reach) <= 2 {
                 return Some(Look {
                     p,
@@ -97,8 +97,8 @@ impl<'s> RoughRow<'_, 's> {
                     refined: false,
                 });
             }
+            thresholds = few.then_some(all);
         }
-        let thresholds = self.thresholds.filter(|_| few);
         refined.begin(self);
         refined.seek(lower, thresholds, reach);
         refined.matter.push(p);
