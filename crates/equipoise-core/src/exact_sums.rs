@@ -6,8 +6,6 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
 use crate::Head;
 use crate::boundary_sums::boundary_sums;
 use crate::definition;
@@ -66,20 +64,20 @@ impl<'a> ExactSums<'a> {
     }
 
     fn columns(&self) -> &[f32] {
+        // On this thread alone: one that waits for others takes their jobs meanwhile, and such a job may ask for columns, too, and
+        // would wait here for its own thread.
         self.columns.get_or_init(|| {
             let (classes, dim) = (self.head.classes(), self.head.dim());
             let mut columns = vec![0.0; classes.div_ceil(LANES) * dim * LANES];
-            columns
-                .par_chunks_mut(dim * LANES)
-                .enumerate()
-                .for_each(|(block, columns)| {
-                    let first = block * LANES;
-                    for (lane, class) in (first..classes.min(first + LANES)).enumerate() {
-                        for (m, weight) in self.head.class_weight(class).iter().enumerate() {
-                            columns[m * LANES + lane] = *weight;
-                        }
+            let blocks = self.head.weight().chunks(dim * LANES);
+            for (columns, weights) in columns.chunks_exact_mut(dim * LANES).zip(blocks) {
+                for (lane, weights) in weights.chunks_exact(dim).enumerate() {
+                    let (columns, _) = columns.as_chunks_mut::<LANES>();
+                    for (column, weight) in columns.iter_mut().zip(weights) {
+                        column[lane] = *weight;
                     }
-                });
+                }
+            }
             columns
         })
     }
@@ -233,4 +231,32 @@ fn add_product(x: f64, w: f64, sum: f64) -> f64 {
 #[inline(always)]
 fn add_square(p: f64, c: f64, sum: f64) -> f64 {
     sum + (p - c) * (p - c)
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::prelude::*;
+
+    use super::*;
+
+    /// A thread that makes the columns does nothing else meanwhile, which might ask for them.
+    #[test]
+    fn threads_that_ask_for_columns_at_once_get_them() {
+        let (classes, dim) = (61, 300);
+        let weight: Vec<f32> = (0..classes * dim).map(|i| i as f32).collect();
+        let head = Head::new(weight, vec![0.0; classes], dim).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(16).build();
+        pool.unwrap().install(|| {
+            for _ in 0..100 {
+                let sums = ExactSums::new(&head);
+                (0..48).into_par_iter().for_each(|row| {
+                    let class = row % classes;
+                    let column = &sums.columns()[class / LANES * dim * LANES..];
+                    for (m, weight) in head.class_weight(class).iter().enumerate() {
+                        assert_eq!(column[m * LANES + class % LANES], *weight);
+                    }
+                });
+            }
+        });
+    }
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::cpu::logits::{self, Columns, STRIP_ROWS, Slices};
 use crate::engine::{BOUND_ROUNDING, NO_BOUNDARY, UNSCALED};
+use crate::tolerance::sum_of_squares;
 use crate::vectorised::vectorised;
 use crate::{Head, Values};
 
@@ -210,19 +211,6 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
         .map(|(a, b)| f64::from(*a) - f64::from(*b))
         .collect();
     sum_of_squares(&differences, |x| *x).sqrt()
-}
-
-/// Of numbers in float64, in eight sums for speed.
-pub(crate) fn sum_of_squares<T>(numbers: &[T], wide: impl Fn(&T) -> f64) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let (chunks, rest) = numbers.as_chunks::<8>();
-    for chunk in chunks {
-        for (sum, number) in sums.iter_mut().zip(chunk) {
-            *sum += wide(number) * wide(number);
-        }
-    }
-    let rest: f64 = rest.iter().map(|x| wide(x) * wide(x)).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::{gradients, nearest_gradient};
 use crate::engine::{
     GradientCentres, GradientTolerance, NearestGradient, UNDECIDABLE, UNREACHABLE,
 };
+use crate::tolerance::ROUNDING;
 use crate::{Head, Result, Values};
 
 /// Centres, padded to whole vectors.
@@ -54,7 +55,7 @@ impl Centres {
         let errors = (logits::error(head.dim()), logits::error(stride));
         Ok(Self {
             classes: head.classes(),
-            tolerance: GradientTolerance::new(centres, errors, 1.0 / f64::from(1 << 24)),
+            tolerance: GradientTolerance::new(centres, errors, ROUNDING),
             embeddings: Columns::new(centres.embeddings.weight(), head.dim(), bias.len()),
             gradients: Columns::new(&padded, stride, bias.len()),
             bias,

@@ -13,7 +13,7 @@ const VARIABLE: &str = "EQUIPOISE_CPU_LOGITS";
 /// How the CPU engine multiplies rows with a head. Picks do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuProducts {
-    /// In 16-bit integers first, where the processor is enough faster at them, and few rows need more; else in float32.
+    /// In 16-bit integers first, where the processor was faster at them in a trial, and few rows need more; else in float32.
     #[default]
     Auto,
     /// In float32.

@@ -13,12 +13,13 @@ use super::strip::Strip;
 use super::tile::{self, Line, SLICE, VECTORS};
 use crate::Values;
 use crate::engine::LogitError;
+use crate::tolerance::ROUNDING;
 
 /// The error of [`Columns::multiply`]'s sums over `dim` products, with a bias.
 pub(crate) fn error(dim: usize) -> LogitError {
     // The longest chain of additions: a slice's, then those of slices, then the bias.
     let chain = SLICE.min(dim) + dim.div_ceil(SLICE);
-    LogitError::of_sum(chain, 1.0 / f64::from(1 << 24))
+    LogitError::of_sum(chain, ROUNDING)
 }
 
 /// Rows of a strip: so many that products take longer than reading the head for them, so few that their slices, and
@@ -141,7 +142,7 @@ impl Columns {
         assert!(wanted <= self.written() && out.len() >= rows.len() * self.stride);
         let lines = out.chunks_mut(STRIP_ROWS * self.stride);
         for (first, out) in rows.clone().step_by(STRIP_ROWS).zip(lines) {
-            self.arch.dispatch(Strip {
+            self.arch.dispatch(Strip::<_, VECTORS> {
                 columns: self,
                 values,
                 rows: first..rows.end.min(first + STRIP_ROWS),
@@ -155,7 +156,7 @@ impl Columns {
 }
 
 /// Classes that lines are written by.
-const TOGETHER: usize = 8;
+pub(super) const TOGETHER: usize = 8;
 
 /// Classes, and zeros up to the next whole panel and to what lines are written by.
 fn padded(classes: usize, width: usize) -> usize {
@@ -188,10 +189,10 @@ mod tests {
     use crate::random::{Philox, Purpose};
 
     /// Largest difference allowed, as products are of numbers below 1.
-    const ROUNDING: f64 = 1e-4;
+    const ALLOWED: f64 = 1e-4;
 
-    /// The products of `rows` by instructions of this processor, or by those that stand for another's.
-    fn products<S: Simd>(
+    /// The products of `rows` by instructions of this processor, or by those that stand for another's, with `VECTORS` a panel.
+    fn products<S: Simd, const VECTORS: usize>(
         simd: Option<S>,
         (weight, dim, stride): (&[f32], usize, usize),
         (values, rows): (Values<'_>, Range<usize>),
@@ -209,7 +210,7 @@ mod tests {
             Some(simd) => {
                 let (width, mean) = (VECTORS * S::F32_LANES, vec![0.0; dim]);
                 let columns = Columns::of_width(width, Arch::new(), weight, &mean, stride);
-                let strip = Strip {
+                let strip = Strip::<_, VECTORS> {
                     columns: &columns,
                     values,
                     rows,
@@ -225,7 +226,12 @@ mod tests {
     }
 
     /// Checks products of every way, of `rows` rows and of all that are wanted of their columns.
-    fn check<S: Simd>(simd: Option<S>, rows: usize, classes: usize, dim: usize) {
+    fn check<S: Simd, const VECTORS: usize>(
+        simd: Option<S>,
+        rows: usize,
+        classes: usize,
+        dim: usize,
+    ) {
         const GUARD: f32 = 12345.0;
         const BEFORE: usize = 2;
         let numbers = Philox::new(7, Purpose::Drawing, 0, 0);
@@ -246,7 +252,7 @@ mod tests {
             let mut out = vec![GUARD; rows * stride];
             let head = (&w[..], dim, stride);
             let some = (values, BEFORE..BEFORE + rows);
-            let seen = products(simd, head, some, wanted, &mut out);
+            let seen = products::<_, VECTORS>(simd, head, some, wanted, &mut out);
             assert_eq!(seen, x[BEFORE * dim..][..rows * dim], "{what}");
             for (row, line) in out.chunks_exact(stride).enumerate() {
                 let (found, guards) = line.split_at(wanted);
@@ -257,7 +263,7 @@ mod tests {
                 for (class, found) in found.iter().enumerate() {
                     let exact = crate::definition::dot(x, &w[class * dim..][..dim]);
                     let off = (f64::from(*found) - exact).abs();
-                    assert!(off < ROUNDING, "{what}: {off}");
+                    assert!(off < ALLOWED, "{what}: {off}");
                 }
             }
         }
@@ -272,7 +278,7 @@ mod tests {
         for rows in ROWS.into_iter().chain([49, 101]) {
             for classes in CLASSES {
                 for dim in DIMS {
-                    check(None::<pulp::Scalar>, rows, classes, dim);
+                    check::<_, VECTORS>(None::<pulp::Scalar>, rows, classes, dim);
                 }
             }
         }
@@ -281,12 +287,14 @@ mod tests {
     #[test]
     fn vectors_of_every_width_have_the_same_products() {
         for rows in [1, 6, 8] {
-            for classes in [1, 15, 17, 100] {
+            for classes in [1, 7, 9, 15, 17, 100] {
                 for dim in [1, 7, 513] {
-                    check(Some(pulp::Scalar), rows, classes, dim);
-                    check(Some(pulp::Scalar128b), rows, classes, dim);
-                    check(Some(pulp::Scalar256b), rows, classes, dim);
-                    check(Some(pulp::Scalar512b), rows, classes, dim);
+                    check::<_, 2>(Some(pulp::Scalar), rows, classes, dim);
+                    check::<_, 2>(Some(pulp::Scalar128b), rows, classes, dim);
+                    // As NEON's.
+                    check::<_, 4>(Some(pulp::Scalar128b), rows, classes, dim);
+                    check::<_, 2>(Some(pulp::Scalar256b), rows, classes, dim);
+                    check::<_, 2>(Some(pulp::Scalar512b), rows, classes, dim);
                 }
             }
         }

@@ -50,7 +50,8 @@ pub(super) struct CpuPlan {
 }
 
 impl CpuPlan {
-    /// The plan with the largest parts within `budget` bytes.
+    /// The plan within `budget` bytes that asks least of whatever comes first: parts of a strip at least, integers, the table
+    /// of scales, and the largest parts.
     ///
     /// # Errors
     /// The least bytes that would do.
@@ -61,11 +62,14 @@ impl CpuPlan {
         products: CpuProducts,
     ) -> Result<Self, u64> {
         use CpuProducts::{Auto, Float32};
+        let stride = shape.classes.next_multiple_of(LANES);
+        let bytes = 4 * (stride as u64) * (shape.classes as u64);
+        let fits = shape.task == Task::Boundaries && bytes <= TABLE_BYTES;
         let products = match products {
+            _ if !fits => Float32,
             Auto if shape.classes < ROUGH_CLASSES || !integers_pay() => Float32,
             others => others,
         };
-        let stride = shape.classes.next_multiple_of(LANES);
         let widest = match shape.task {
             Task::NearestGradient { centres } => stride.max(centres),
             _ => stride,
@@ -92,20 +96,18 @@ impl CpuPlan {
             };
             (plan, plan.memory(shape).bytes(Place::Host))
         };
-        let bytes = 4 * (stride as u64) * (shape.classes as u64);
-        let fits = shape.task == Task::Boundaries && bytes <= TABLE_BYTES;
-        let tables: &[_] = match fits {
-            true if products != Float32 => &[(true, products), (true, Float32), (false, Float32)],
-            true => &[(true, Float32), (false, Float32)],
-            false => &[(false, Float32)],
+        let kinds = [(true, products), (true, Float32), (false, Float32)];
+        let kinds = &kinds[usize::from(products == Float32) + usize::from(!fits)..];
+        let halves = |least: usize| {
+            std::iter::successors(Some(most), |rows| Some(rows / 2))
+                .take_while(move |rows| *rows >= least)
         };
-        let halves =
-            || std::iter::successors(Some(most), |rows| Some(rows / 2)).take_while(|r| *r > 0);
-        let tries = tables.iter();
-        within(
-            budget,
-            tries.flat_map(|table| halves().map(|rows| plan(*table, rows))),
-        )
+        // Parts of less than a strip waste more of a tile than a table or integers save.
+        let tries = [STRIP_ROWS, 1].into_iter().flat_map(|least| {
+            let of = move |kind| halves(least).map(move |rows| (kind, rows));
+            kinds.iter().flat_map(move |kind| of(*kind))
+        });
+        within(budget, tries.map(|(kind, rows)| plan(kind, rows)))
     }
 
     /// A block of `rows` rows in parts, in the order in which threads take them: smaller and smaller ones, so that the
@@ -226,6 +228,23 @@ mod tests {
         let some = CpuPlan::new(SHAPE, None, Some(budget), CpuProducts::Auto).unwrap();
         assert!(some.memory(SHAPE).bytes(Place::Host) <= budget);
         assert!(some.part_rows > 1, "{some:?}");
+    }
+
+    #[test]
+    fn parts_are_strips_at_least_where_float32_leaves_room_for_them() {
+        use CpuProducts::{Float32, Int16};
+        let plan = |budget, products| CpuPlan::new(SHAPE, None, Some(budget), products);
+        let (mut small, mut with_integers) = (0, 0);
+        let least = plan(0, Int16).unwrap_err();
+        for budget in (least..200 << 20).step_by(1 << 18) {
+            let found = plan(budget, Int16).unwrap();
+            if found.part_rows < STRIP_ROWS {
+                assert!(plan(budget, Float32).unwrap().part_rows < STRIP_ROWS);
+                small += 1;
+            }
+            with_integers += usize::from(found.products == Int16);
+        }
+        assert!(small > 0 && with_integers > 0, "{small} {with_integers}");
     }
 
     #[test]

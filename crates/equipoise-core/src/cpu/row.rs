@@ -105,7 +105,8 @@ pub(crate) struct Row<'a, 's> {
     pub(crate) scales: &'a dyn Fn(usize) -> &'s [f32],
 }
 
-/// Which logits are upper bounds, within the tolerance: none of the predicted class's, nor of what may be its nearest boundary's.
+/// Which logits are upper bounds, from which the logits are `depth` away at most: neither the predicted class's, nor those of
+/// what may be its nearest boundary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doubts<'a> {
     /// Per class, whether it is a logit.

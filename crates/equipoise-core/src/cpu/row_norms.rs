@@ -3,7 +3,8 @@
 use crate::Values;
 use crate::tolerance::norm;
 
-/// Squares in f32 of sums within lose no digits that count: below and above, too many to underflow, or overflow.
+/// Sums of squares in f32 that lost no digits that count: where they are smaller too many may have underflowed, where they are
+/// larger some may have overflowed.
 pub(super) const SAFE: std::ops::Range<f32> = 1e-20..1e36;
 
 /// Numbers of a row whose squares may be summed in f32.
@@ -15,7 +16,7 @@ pub(crate) struct Squares([f32; Squares::LANES]);
 
 impl Squares {
     /// Sums made side by side.
-    pub(crate) const LANES: usize = 32;
+    const LANES: usize = 32;
 
     pub(crate) const NONE: Self = Self([0.0; Self::LANES]);
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::logits::{Columns, Slices};
-use super::tile::{self, Place, SLICE, VECTORS};
+use super::tile::{self, Place, SLICE};
 use crate::Values;
 
-/// See [`Columns::multiply`].
-pub(super) struct Strip<'a, F> {
+/// See [`Columns::multiply`]. `VECTORS` is how many a panel of the columns has, [`tile::VECTORS`] on this processor.
+pub(super) struct Strip<'a, F, const VECTORS: usize> {
     pub(super) columns: &'a Columns,
     pub(super) values: Values<'a>,
     pub(super) rows: Range<usize>,
@@ -20,7 +20,7 @@ pub(super) struct Strip<'a, F> {
     pub(super) out: &'a mut [f32],
 }
 
-impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
+impl<F: FnMut(usize, &[f32]), const VECTORS: usize> WithSimd for Strip<'_, F, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -63,10 +63,14 @@ impl<F: FnMut(usize, &[f32])> WithSimd for Strip<'_, F> {
                         add: first > 0,
                     };
                     match columns.div_ceil(S::F32_LANES) {
-                        1 => place.put(simd, tile::sums::<S, 1>(simd, x, weights)),
-                        2 if VECTORS > 2 => place.put(simd, tile::sums::<S, 2>(simd, x, weights)),
-                        3 if VECTORS > 3 => place.put(simd, tile::sums::<S, 3>(simd, x, weights)),
-                        _ => place.put(simd, tile::sums::<S, VECTORS>(simd, x, weights)),
+                        1 => place.put(simd, tile::sums::<S, 1, VECTORS>(simd, x, weights)),
+                        2 if VECTORS > 2 => {
+                            place.put(simd, tile::sums::<S, 2, VECTORS>(simd, x, weights));
+                        }
+                        3 if VECTORS > 3 => {
+                            place.put(simd, tile::sums::<S, 3, VECTORS>(simd, x, weights));
+                        }
+                        _ => place.put(simd, tile::sums::<S, VECTORS, VECTORS>(simd, x, weights)),
                     }
                 }
             }
@@ -122,7 +126,7 @@ impl<'a> Ahead<'a> {
             column: columns.start,
             columns,
             rows,
-            lines: lines.div_ceil(tiles),
+            lines: lines.div_ceil(tiles.max(1)),
             numbers,
         }
     }

@@ -5,7 +5,7 @@ use pulp::Simd;
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
 
-/// Vectors of a panel: with so many rows, their sums fill most registers and hide how long an addition takes.
+/// Vectors of a panel here: with so many rows, their sums fill most registers and hide how long an addition takes.
 pub(super) const VECTORS: usize = if cfg!(target_arch = "aarch64") { 4 } else { 2 };
 
 /// Columns multiplied at a time: a sum of short sums loses fewer digits than one long sum, whatever the order within
@@ -19,9 +19,9 @@ pub(super) type Line = [f32; SLICE + 16];
 const UNROLLED: usize = 4;
 
 /// The tile's sums, of which the first `WANTED` vectors of each row are wanted, over the columns of `panel`,
-/// [`VECTORS`] vectors each.
+/// `VECTORS` vectors each.
 #[inline(always)]
-pub(super) fn sums<S: Simd, const WANTED: usize>(
+pub(super) fn sums<S: Simd, const WANTED: usize, const VECTORS: usize>(
     simd: S,
     x: &[Line; ROWS],
     panel: &[S::f32s],

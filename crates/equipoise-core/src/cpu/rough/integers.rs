@@ -10,10 +10,14 @@ use rayon::prelude::*;
 use super::rounding::{RoundedRows, round};
 use super::tile::{self, Instructions, LANES, Pairs, Plain, ROWS, SLICE, VECTORS, WIDTH, pair};
 use crate::Values;
-use crate::cpu::logits::STRIP_ROWS;
+use crate::cpu;
+use crate::cpu::logits::{self, STRIP_ROWS};
 use crate::cpu::strip::{Ahead, prefetch_share};
 use crate::tolerance::RoundedError;
 use crate::vectorised::vectorised;
+
+// Of both products, the same columns are written, and the same slices fetched.
+const _: () = assert!(LANES == logits::TOGETHER && SLICE == cpu::tile::SLICE);
 
 /// A head's weights, rounded, as products read them.
 #[derive(Debug, Clone)]
@@ -318,6 +322,7 @@ mod tests {
                     ];
                     let mut strip = RoundedRows::default();
                     integers.multiply_by(Plain, values, 0..count_rows, &mut strip, &mut outs[1]);
+                    integers.multiply(values, 1..1, &mut strip, &mut []);
                     integers.multiply(values, 0..count_rows, &mut strip, &mut outs[0]);
                     assert!(
                         outs[0]

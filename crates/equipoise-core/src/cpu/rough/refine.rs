@@ -9,6 +9,7 @@ use crate::cpu::class_candidates::{below, is_nobodys};
 use crate::cpu::logits::lanes;
 use crate::cpu::row::{Doubts, LANES, Lowers, Row, argmax, near};
 use crate::engine::LogitError;
+use crate::tolerance::ROUNDING;
 use crate::{Head, Values};
 
 /// Candidates of a row that are few, as a part of the classes: refining their logits takes a small part of what
@@ -23,7 +24,7 @@ pub(crate) fn error(dim: usize) -> LogitError {
     let lanes = lanes(Arch::new());
     // Of sums side by side, and of those; or of the numbers that fill no vector.
     let chain = dim.div_ceil(SIDE_BY_SIDE * lanes) + lanes + 8;
-    LogitError::of_sum(chain, 1.0 / f64::from(1 << 24))
+    LogitError::of_sum(chain, ROUNDING)
 }
 
 /// Scratch memory, and what is known of the last row.

@@ -84,6 +84,11 @@ impl RoundedRows {
                 round(wide, line)
             }
         };
+        if cfg!(target_endian = "big") {
+            // The first of two columns belongs into the lower half.
+            let pairs = self.lines[index].iter_mut();
+            pairs.for_each(|pair| *pair = pair.rotate_left(16));
+        }
         self.scales[index] = scale;
         self.rows[index].square += found.square;
         self.rows[index].left += found.left;

@@ -19,6 +19,7 @@ use crate::engine::{
     ACCEPT_NONE, Answer, BoundaryScales, Candidates, NO_BOUNDARY, Precision, Question, Scorer,
     Task, Tolerance,
 };
+use crate::tolerance::ROUNDING;
 use crate::{Chunk, Head, Pool, Result, RowSet, Values};
 
 /// See the module.
@@ -189,7 +190,7 @@ impl Scorer for CpuScorer<'_> {
     fn precision(&self) -> Precision {
         // IEEE 754 single precision, to nearest; the exponential is ours, within 3 units.
         Precision {
-            unit: 1.0 / f64::from(1 << 24),
+            unit: ROUNDING,
             exp_constant: 8.0,
             exp_slope: 1.0,
         }
