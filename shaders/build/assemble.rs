@@ -81,6 +81,7 @@ const KERNELS: &[Line] = &[
     plain("logits", "large", "f16", LANES_F16),
     cores(plain("logits", "matrix_split", "16", MATRIX_16), HAVE_16),
     cores(plain("logits", "matrix", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix_split_8", "", MATRIX_8), HAVE_8),
     cores(plain("logits", "matrix", "8", MATRIX_8), HAVE_8),
     plain("peak", "fma", "", &["peak"]),
     plain("peak", "copy", "", &["peak"]),

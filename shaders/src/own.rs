@@ -287,7 +287,7 @@ mod tests {
         for shader in ALL.iter().filter(|shader| shader.kernel != "peak") {
             let own = own_version(shader.kernel, shader.source.into()).unwrap();
             let parts = match (shader.kernel, shader.variant) {
-                ("logits", "matrix_split_16") => 2,
+                ("logits", "matrix_split_16" | "matrix_split_8") => 2,
                 ("logits", "matrix_16" | "matrix_8") => 1,
                 _ => 0,
             };

@@ -239,24 +239,27 @@ mod tests {
 
     use super::*;
 
-    /// A thread that makes the columns does nothing else meanwhile, which might ask for them.
+    /// A thread that makes the columns does nothing else meanwhile, which might ask for them. (Made by several threads, they
+    /// were never done.)
     #[test]
     fn threads_that_ask_for_columns_at_once_get_them() {
-        let (classes, dim) = (61, 300);
+        let (classes, dim) = (256, 2048);
         let weight: Vec<f32> = (0..classes * dim).map(|i| i as f32).collect();
         let head = Head::new(weight, vec![0.0; classes], dim).unwrap();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(16).build();
-        pool.unwrap().install(|| {
-            for _ in 0..100 {
-                let sums = ExactSums::new(&head);
-                (0..48).into_par_iter().for_each(|row| {
-                    let class = row % classes;
-                    let column = &sums.columns()[class / LANES * dim * LANES..];
-                    for (m, weight) in head.class_weight(class).iter().enumerate() {
-                        assert_eq!(column[m * LANES + class % LANES], *weight);
-                    }
-                });
-            }
-        });
+        for threads in [3, 4, 6, 8] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap().install(|| {
+                for _ in 0..60 {
+                    let sums = ExactSums::new(&head);
+                    let asking = (0..threads).into_par_iter().with_max_len(1);
+                    asking.for_each(|class| {
+                        let column = &sums.columns()[class / LANES * dim * LANES..];
+                        for (m, weight) in head.class_weight(class).iter().enumerate() {
+                            assert_eq!(column[m * LANES + class % LANES], *weight);
+                        }
+                    });
+                }
+            });
+        }
     }
 }

@@ -8,11 +8,13 @@ use equipoise_shaders::{
     PEAK_COPY, PEAK_FMA, PEAK_MATRIX_8, PEAK_MATRIX_16, PeakParameters, Shader, peak_copy,
     peak_fma, peak_matrix_8, peak_matrix_16,
 };
-use wgpu::{Buffer, BufferUsages, CommandEncoder, Features};
+use wgpu::{Buffer, BufferUsages, CommandEncoder, Features, SubmissionIndex};
 
 use crate::device::Context;
 use crate::facts::Facts;
 use crate::kernels::{Checks, Kernel, first_bytes};
+use crate::scorer::DEPTH;
+use crate::upload::Upload;
 use crate::{Gpu, GpuError, Timer};
 
 /// Workgroups that keep any device busy: eight for each of some 130 processors.
@@ -38,7 +40,7 @@ pub struct Ceilings {
     pub matrix_gflops: Option<f64>,
     /// Bytes a second read plus written by a copy within the device's memory, in 10⁹.
     pub copy_gbytes: f64,
-    /// Bytes a second from host memory to the device, in 10⁹, by the way that embeddings take.
+    /// Bytes a second from host memory to the device, in 10⁹, by the way that a scan's embeddings take.
     pub upload_gbytes: f64,
     /// Whether the first three were timed by the device's clock, and not the host's.
     pub device_clock: bool,
@@ -260,19 +262,28 @@ impl Bench {
         })
     }
 
+    /// As a scan sends blocks: several in flight, each through memory of its own that all threads fill.
     fn upload(&self) -> Result<f64, GpuError> {
         let bytes = (self.bytes / 4) & !15;
-        let target = self.storage("uploaded", bytes)?;
         let data: Vec<u8> = (0..bytes).map(|i| i as u8).collect();
+        let slots = (0..DEPTH).map(|_| Ok((Upload::default(), self.storage("uploaded", bytes)?)));
+        let mut slots = slots.collect::<Result<Vec<_>, GpuError>>()?;
         self.best(bytes as f64, |rounds| {
             let start = Instant::now();
-            for _ in 0..rounds {
-                self.context.guarded(|| {
-                    self.context.write(&target, &data);
-                    self.context.queue.submit([]);
-                    self.context.wait(None)
-                })?;
-            }
+            self.context.guarded(|| {
+                let mut submitted = Vec::new();
+                for round in 0..rounds as usize {
+                    if let Some(last) = round.checked_sub(DEPTH) {
+                        self.context
+                            .wait(Some(SubmissionIndex::clone(&submitted[last])))?;
+                    }
+                    let (upload, target) = &mut slots[round % DEPTH];
+                    let mut encoder = self.context.encoder("upload");
+                    upload.record(&self.context, &mut encoder, &data, target)?;
+                    submitted.push(self.context.queue.submit([encoder.finish()]));
+                }
+                self.context.wait(None)
+            })?;
             Ok(start.elapsed())
         })
     }
@@ -280,8 +291,11 @@ impl Bench {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::{cast_slice, cast_slice_mut};
+
     use super::*;
     use crate::DeviceChoice;
+    use crate::device::Growing;
 
     #[test]
     #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
@@ -296,5 +310,73 @@ mod tests {
         let rates = rates.chain(widths.into_iter().map(|(_, rate)| rate));
         // From a processor's core to what no device reaches, 10¹⁷ a second.
         rates.for_each(|rate| assert!((1e-3..1e8).contains(&rate), "{found:?}"));
+    }
+
+    /// What their checks are left out on.
+    #[test]
+    #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+    fn peak_kernels_write_their_results_and_nothing_else() {
+        const GARBAGE: u32 = 0x7fc1_2345;
+        const ZONE: usize = 4096;
+        let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
+        let facts = Facts::of(&gpu.adapter, &gpu.device);
+        let bench = Bench::new(&gpu, &facts, Duration::ZERO);
+        let context = &bench.context;
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let run =
+            |shader, parameters: PeakParameters, given: Option<&[u32]>, words: usize, groups| {
+                let kernel = bench.kernel(shader).expect("a kernel");
+                context.write(&bench.parameters, bytes_of(&parameters));
+                let results = context.buffer("results", 4 * (words + ZONE) as u64, usage);
+                let mut found = vec![GARBAGE; words + ZONE];
+                context.write(&results, cast_slice(&found));
+                let mut resources = vec![bench.parameters.as_entire_binding()];
+                let source = given.map(|given| {
+                    let buffer = context.buffer("source", 4 * (given.len() + ZONE) as u64, usage);
+                    context.write(&buffer, cast_slice(given));
+                    buffer
+                });
+                resources.extend(source.iter().map(Buffer::as_entire_binding));
+                resources.push(results.as_entire_binding());
+                let read = context.guarded(|| {
+                    let mut encoder = context.encoder("peak");
+                    kernel.record(context, &mut encoder, &resources, [groups, 1]);
+                    let out = cast_slice_mut(&mut found);
+                    context.submit_and_read(encoder, &results, &mut Growing::staging("read"), out)
+                });
+                read.expect("results");
+                let (found, zone) = found.split_at(words);
+                assert!(
+                    zone.iter().all(|word| *word == GARBAGE),
+                    "{}",
+                    shader.name()
+                );
+                found.to_vec()
+            };
+        for count in [1, 255, 256, 257, 1024, 1025] {
+            let given: Vec<u32> = (0..4 * count).collect();
+            let parameters = PeakParameters {
+                count,
+                ..Default::default()
+            };
+            let found = run(&PEAK_COPY, parameters, Some(&given), given.len(), 3);
+            assert_eq!(found, given);
+        }
+        let rounds = |rounds| PeakParameters {
+            rounds,
+            factor: 0.99,
+            summand: 0.001,
+            ..Default::default()
+        };
+        let lanes = peak_fma::LANES as usize;
+        let some = facts.multiplies(peak_matrix_16::SIZE);
+        let matrices =
+            (bench.matrices(&facts).expect("a rate").is_some() && some).then_some(&PEAK_MATRIX_16);
+        for shader in std::iter::once(&PEAK_FMA).chain(matrices) {
+            for count in [0, 1, 3] {
+                let found = run(shader, rounds(count), None, lanes, 3);
+                assert!(found.iter().all(|word| *word != GARBAGE));
+            }
+        }
     }
 }

@@ -74,6 +74,19 @@ impl GpuEngine {
             .map(|kernels| kernels.variant)
     }
 
+    /// The variants of `logits` that the device can run for `head` and embeddings in `storage`, however wide their bounds, in
+    /// the order of [`crate::logits_variants`].
+    pub fn logits_variants(&self, head: &Head, storage: Storage) -> Vec<&'static str> {
+        let request = Request {
+            head,
+            storage,
+            rows: 1,
+            most: LogitBound::ANY,
+        };
+        let fitting = self.kernels.logits.fitting(request).into_iter();
+        fitting.map(|path| path.name()).collect()
+    }
+
     /// An engine on a device that someone else made, and may go on using.
     ///
     /// # Errors

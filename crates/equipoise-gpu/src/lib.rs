@@ -15,6 +15,8 @@ mod device_pool;
 mod engine;
 mod error;
 mod facts;
+#[cfg(test)]
+mod garbage;
 mod head;
 mod kernels;
 mod parts;

@@ -46,7 +46,8 @@ pub(crate) struct BenchArgs {
     /// shapes; f32 unless it ends in f16. Repeatable
     #[arg(long, value_name = "N,M,C[,B][,f16]")]
     shape: Vec<Shape>,
-    /// Measure shapes of ImageNet's size too, as far as memory holds them
+    /// Measure shapes of ImageNet's size too, as far as memory holds them, and on GPUs BASE with every
+    /// variant of logits
     #[arg(long)]
     full: bool,
     /// About how long to repeat each measurement, in seconds

@@ -5,6 +5,7 @@ use equipoise_shaders::{ALL, Shader, own_version};
 use half::f16;
 
 use super::*;
+use crate::garbage::garbled;
 use crate::{DeviceChoice, Gpu, Sizes};
 
 fn numbers(count: usize, step: f32) -> Vec<f32> {
@@ -59,6 +60,47 @@ fn every_version_is_its_twin_and_takes_some_time() {
             assert_eq!(time.on_device, bench.device_clock());
         }
     }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn workgroup_memory_is_written_before_it_is_read() {
+    let engine = engine();
+    let (head, values) = (head(40, 12), numbers(140 * 12, 0.7));
+    let half: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
+    let thresholds = vec![0.04; 40];
+    let bench = |values| KernelBench::new(&engine, &head, values, &thresholds).expect("a bench");
+    let benches = [bench(Values::F32(&values)), bench(Values::F16(&half))];
+    let check = |shader: &Shader, source: &str| {
+        let own = shader.own_version(garbled(source)).expect("valid WGSL");
+        let f16 = own.reads_f16.unwrap_or_default();
+        let bench = &benches[usize::from(f16)];
+        bench
+            .own("garbled", &own)
+            .map(|version| bench.check(&version))
+    };
+    let mut checked = 0;
+    // The twins of matrix cores have a test of their own.
+    let ours = ALL.iter().filter(|shader| {
+        shader.workgroup_bytes > 0
+            && shader.kernel != "peak"
+            && !shader
+                .features
+                .contains(&equipoise_shaders::Feature::Matrices)
+    });
+    for shader in ours {
+        match check(shader, shader.source) {
+            Ok(same) => same.unwrap_or_else(|error| panic!("{}: {error}", shader.name())),
+            // A device without subgroups.
+            Err(error) => assert!(!shader.features.is_empty(), "{}: {error}", shader.name()),
+        }
+        checked += 1;
+    }
+    assert!(checked >= 12, "{checked}");
+    let norms = shader("row_norms");
+    let wrong = norms.source.replace("    largest[lane] = most;\n", "");
+    assert_ne!(wrong, norms.source);
+    assert!(check(norms, &wrong).expect("a version").is_err());
 }
 
 #[test]

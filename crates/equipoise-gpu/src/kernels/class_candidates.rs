@@ -35,7 +35,7 @@ impl ClassCandidates {
             true => &CLASS_CANDIDATES_SUBGROUP,
             false => &CLASS_CANDIDATES_PLAIN,
         };
-        Self::of(Kernel::new(context, shader, Checks::Full))
+        Self::of(Kernel::new(context, shader, Checks::Written))
     }
 
     /// A version of it.

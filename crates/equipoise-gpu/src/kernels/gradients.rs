@@ -20,7 +20,7 @@ impl Gradients {
             true => &GRADIENTS_SUBGROUP,
             false => &GRADIENTS_PLAIN,
         };
-        Self::of(Kernel::new(context, shader, Checks::Full))
+        Self::of(Kernel::new(context, shader, Checks::Written))
     }
 
     /// A version of it.

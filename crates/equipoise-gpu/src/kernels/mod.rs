@@ -67,9 +67,11 @@ impl Kernels {
 /// Which checks a shader is compiled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checks {
-    /// Indices are clamped and loops bounded.
+    /// Indices are clamped, loops bounded, and workgroup memory begins as zeros.
     Full,
-    /// None: tests prove that indices stay within the bindings and that loops end.
+    /// As `Full`, but for the zeros: a test shows that workgroup memory is written before it is read.
+    Written,
+    /// None: as `Written`, and tests prove that indices stay within the bindings and that loops end.
     Proven,
 }
 
@@ -117,7 +119,7 @@ impl Kernel {
         };
         let device = &context.device;
         let module = match checks {
-            Checks::Full => device.create_shader_module(descriptor),
+            Checks::Full | Checks::Written => device.create_shader_module(descriptor),
             // SAFETY: who says `Proven` has tests that run the shader between guarded zones at awkward
             // sizes; its loops count up to a parameter.
             Checks::Proven => unsafe {
@@ -134,9 +136,8 @@ impl Kernel {
                 layout: None,
                 module: &module,
                 entry_point: Some(entry),
-                // The kernels write workgroup memory before they read it.
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
+                    zero_initialize_workgroup_memory: checks == Checks::Full,
                     ..Default::default()
                 },
                 cache: None,

@@ -19,7 +19,7 @@ impl Nearest {
             true => &NEAREST_SUBGROUP,
             false => &NEAREST_PLAIN,
         };
-        Self::of(Kernel::new(context, shader, Checks::Full))
+        Self::of(Kernel::new(context, shader, Checks::Written))
     }
 
     /// A version of it.

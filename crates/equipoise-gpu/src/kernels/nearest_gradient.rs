@@ -32,7 +32,7 @@ impl NearestGradient {
             true => &NEAREST_GRADIENT_SUBGROUP,
             false => &NEAREST_GRADIENT_PLAIN,
         };
-        Self::of(Kernel::new(context, shader, Checks::Full))
+        Self::of(Kernel::new(context, shader, Checks::Written))
     }
 
     /// A version of it.

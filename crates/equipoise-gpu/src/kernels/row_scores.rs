@@ -19,7 +19,7 @@ pub(crate) struct RowScores {
 
 impl RowScores {
     pub(crate) fn new(context: &Context) -> Self {
-        Self::of(Kernel::new(context, &ROW_SCORES, Checks::Full))
+        Self::of(Kernel::new(context, &ROW_SCORES, Checks::Written))
     }
 
     /// A version of it.

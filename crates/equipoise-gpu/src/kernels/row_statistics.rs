@@ -70,7 +70,7 @@ impl RowStatistics {
             true => &ROW_STATISTICS_SUBGROUP,
             false => &ROW_STATISTICS_PLAIN,
         };
-        Self::of(Kernel::new(context, shader, Checks::Full))
+        Self::of(Kernel::new(context, shader, Checks::Written))
     }
 
     /// A version of it.

@@ -3,7 +3,7 @@
 use equipoise::core::engine::Task;
 use equipoise::core::strategies::{Base, Margin, Mase};
 use equipoise::core::{Engine, Error, Request, RowSet, Strategy};
-use equipoise::gpu::ResidentPool;
+use equipoise::gpu::{Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage};
 use equipoise::pool::Dtype;
 
 use super::measure::median;
@@ -33,7 +33,8 @@ impl Setting<'_> {
             Target::Cpu(_) => "in memory",
             Target::Gpu { .. } => "streamed",
         };
-        self.selections(self.target.engine(), variant).map(Some)
+        let engine = self.target.engine();
+        self.selections(engine, &STRATEGIES, variant).map(Some)
     }
 
     /// Every strategy, from the device's memory; none on a CPU, which has no other. `None` where the pool
@@ -48,27 +49,77 @@ impl Setting<'_> {
         if !names().any(|name| self.wants(&name, "resident")) {
             return Ok(Some(Found::default()));
         }
+        self.from_device(engine, &STRATEGIES, "resident")
+    }
+
+    /// BASE with every variant of `logits` that the device can run, named: what it takes in all, settling what a wider bound
+    /// leaves in doubt included. None on a CPU.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub(super) fn by_variant(&self) -> Result<Option<Found>> {
+        let mut found = Found::default();
+        let Target::Gpu { gpu, engine, .. } = self.target else {
+            return Ok(Some(found));
+        };
+        let storage = match self.shape.dtype {
+            Dtype::F16 => Storage::F16,
+            Dtype::F32 => Storage::F32,
+        };
+        for name in engine.logits_variants(self.head, storage) {
+            let choice = LogitsChoice::Named(name.into());
+            let engine = GpuEngine::with_variants(Gpu::clone(gpu), &choice, RowsChoice::Auto);
+            let engine = engine?;
+            let of_one = [
+                Some(self.selections(&engine, &[&Base], &format!("streamed {name}"))?),
+                self.from_device(&engine, &[&Base], &format!("resident {name}"))?,
+            ];
+            for of_one in of_one {
+                let Some(of_one) = of_one else {
+                    let what = format!("select base resident {name}");
+                    found.leave_out(what, "it does not fit the device's memory");
+                    continue;
+                };
+                found.rows.extend(of_one.rows);
+                found.left_out.extend(of_one.left_out);
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// From the device's memory; `None` where the pool does not fit there.
+    fn from_device(
+        &self,
+        engine: &GpuEngine,
+        strategies: &[&dyn Strategy],
+        variant: &str,
+    ) -> Result<Option<Found>> {
         let copied = self.on_host(self.shape.bytes());
         if let Some(reason) = memory::lacking(copied) {
             let mut found = Found::default();
-            found.leave_out("selections, resident,", reason);
+            found.leave_out(format!("selections, {variant},"), reason);
             return Ok(Some(found));
         }
         match ResidentPool::new(engine, self.pool, &|_| {}) {
-            Ok(resident) => self.selections(&resident, "resident").map(Some),
+            Ok(resident) => self.selections(&resident, strategies, variant).map(Some),
             Err(Error::OutOfMemory { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn selections(&self, engine: &dyn Engine, variant: &str) -> Result<Found> {
+    fn selections(
+        &self,
+        engine: &dyn Engine,
+        strategies: &[&dyn Strategy],
+        variant: &str,
+    ) -> Result<Found> {
         let available = RowSet::all(self.pool.rows());
         let request = Request {
             head: Some(self.head),
             ..Request::new(self.pool, &available, self.shape.picks())
         };
         let mut found = Found::default();
-        for strategy in STRATEGIES {
+        for strategy in strategies {
             let name = format!("select {}", strategy.name());
             if !self.wants(&name, variant) {
                 continue;
@@ -77,7 +128,7 @@ impl Setting<'_> {
             let lacking = self.lacks_memory(Task::Boundaries, |_| lists);
             let measured = match lacking {
                 Some(reason) => Err(reason),
-                None => self.selection(engine, &request, (strategy, &name, variant))?,
+                None => self.selection(engine, &request, (*strategy, &name, variant))?,
             };
             match measured {
                 Ok(row) => found.rows.push(row),
@@ -116,7 +167,7 @@ impl Setting<'_> {
             operations: Some(self.shape.products(self.shape.rows)),
             bytes: self.shape.bytes() as f64,
             matrices: self.shape.dtype == Dtype::F16,
-            streamed: variant == "streamed",
+            streamed: variant.starts_with("streamed"),
         };
         Ok(Ok(self.device.row(work, &timing?)))
     }

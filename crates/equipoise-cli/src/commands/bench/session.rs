@@ -89,11 +89,15 @@ fn read(files: &[OwnKernel], watch: bool) -> Result<Vec<Own>> {
 /// A part of what is measured of a shape; it gives nothing where the device's memory does not hold the pool.
 type Part = (&'static str, fn(&Setting<'_>) -> Result<Option<Found>>);
 
+/// The part that only `--full` asks for.
+const BY_VARIANT: &str = "selections by variant of logits,";
+
 /// What is about kernels one by one comes first.
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("kernels", |setting| setting.kernels()),
     ("selections", |setting| setting.streamed()),
     ("selections, resident,", |setting| setting.resident()),
+    (BY_VARIANT, |setting| setting.by_variant()),
     ("peers", |setting| setting.peers()),
 ];
 
@@ -353,6 +357,7 @@ impl Session<'_> {
         let parts = PARTS.iter().filter(|(what, _)| match *what {
             "kernels" => true,
             _ if self.job.of_kernels() => false,
+            BY_VARIANT => on_gpu && self.job.full,
             what => on_gpu || !what.contains("resident"),
         });
         for (what, measure) in parts {

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use half::f16;
+use rayon::prelude::*;
 
 /// Magnitudes of the largest weight whose scale, and its inverse, are normal f32.
 const SCALABLE: RangeInclusive<f32> = 1e-30..=1e30;
@@ -46,15 +47,16 @@ pub(super) fn split(
     let line = dim.next_multiple_of(depth as usize);
     let classes = (weight.len() / dim).next_multiple_of(tile as usize);
     let mut split = vec![vec![f16::ZERO; classes * line]; parts as usize];
-    for (class, weight) in weight.chunks(dim).enumerate() {
-        for (m, w) in weight.iter().enumerate() {
-            let mut rest = f64::from(*w) * scale;
-            for part in &mut split {
-                let rounded = f16::from_f64(rest);
-                part[class * line + m] = rounded;
-                rest -= f64::from(rounded);
+    for index in 0..split.len() {
+        let (before, part) = split.split_at_mut(index);
+        let lines = part[0].par_chunks_mut(line).zip(weight.par_chunks(dim));
+        lines.enumerate().for_each(|(class, (out, weight))| {
+            for (m, (out, w)) in out.iter_mut().zip(weight).enumerate() {
+                let before = before.iter().map(|part| part[class * line + m]);
+                let rest = before.fold(f64::from(*w) * scale, |rest, w| rest - f64::from(w));
+                *out = f16::from_f64(rest);
             }
-        }
+        });
     }
     Split {
         parts: split,

@@ -2,9 +2,10 @@
 
 use equipoise_core::Head;
 use equipoise_shaders::{
-    LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_MATRIX_8, LOGITS_MATRIX_16, LOGITS_MATRIX_SPLIT_16,
-    LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32, logits_matrix_8 as matrix_8,
-    logits_matrix_16 as matrix_16, logits_matrix_split_16 as split_16, logits_small_f32,
+    LOGITS_LARGE_F16, LOGITS_LARGE_F32, LOGITS_MATRIX_8, LOGITS_MATRIX_16, LOGITS_MATRIX_SPLIT_8,
+    LOGITS_MATRIX_SPLIT_16, LOGITS_SMALL_F16, LOGITS_SMALL_F32, Shader, logits_large_f32,
+    logits_matrix_8 as matrix_8, logits_matrix_16 as matrix_16, logits_matrix_split_8 as split_8,
+    logits_matrix_split_16 as split_16, logits_small_f32,
 };
 
 use super::bound::LogitBound;
@@ -112,6 +113,18 @@ pub(crate) const VARIANTS: &[Variant] = &[
             parts: 1,
             depth: matrix_16::DEPTH,
             block: u32::MAX,
+        }),
+    },
+    Variant {
+        name: "matrix8-split",
+        f32: None,
+        f16: Some(&LOGITS_MATRIX_SPLIT_8),
+        tile: [split_8::TILE_ROWS, split_8::TILE_CLASSES],
+        arithmetic: Arithmetic::Matrices(Matrices {
+            size: split_8::SIZE,
+            parts: 2,
+            depth: split_8::DEPTH,
+            block: split_8::BLOCK,
         }),
     },
     Variant {

@@ -7,7 +7,6 @@ use crate::GpuError;
 use crate::choices::Cache;
 use crate::kernels::logits::choice::{Logits, LogitsChoice, Request};
 use crate::kernels::logits::measure::fastest;
-use crate::kernels::logits::variants::VARIANTS;
 use crate::kernels::logits::{LogitBound, Storage};
 
 fn request(head: &Head) -> Request<'_> {
@@ -62,11 +61,11 @@ fn a_name_decides_and_an_unknown_one_is_an_error() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
-fn a_software_adapter_takes_the_first_unmeasured() {
+fn a_software_adapter_takes_large_unmeasured() {
     let head = head(3, 5, 1.0);
     let logits = logits(LogitsChoice::Auto, Cache::none(), true).expect("logits");
     let path = logits.path(request(&head)).expect("a path");
-    assert_eq!(path.variant.name, VARIANTS[0].name);
+    assert_eq!(path.variant.name, "large");
 }
 
 #[test]

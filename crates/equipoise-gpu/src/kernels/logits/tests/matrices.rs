@@ -3,6 +3,7 @@
 
 use super::ranges::{ZONE, check_zones, edges, indexed, with_source};
 use super::{context, error, facts, head as scaled_head};
+use crate::garbage::garbled;
 use crate::kernels::logits::trial::{self, random};
 use crate::kernels::logits::variants::{Arithmetic, VARIANTS, Variant};
 use crate::kernels::logits::{Path, Storage};
@@ -66,7 +67,21 @@ fn but_for_the_cores_indices_and_bounds_are_right() {
             check_zones(&context, &path, shape, 0);
         }
         trial::passes(&context, &path).unwrap_or_else(|error| panic!("{error}"));
+        let path = with_source(&context, variant, Storage::F16, garbled(&twin(variant)));
+        check_zones(&context, &path, edges(&path, DIMS)[0], 0);
     }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+#[should_panic(expected = "row 0, place 3: NaN")]
+fn memory_that_is_read_before_it_is_written_is_found() {
+    let context = context();
+    let mut variants = VARIANTS.iter().filter(|variant| variant.needs_trial());
+    let variant = variants.next().expect("one");
+    let wrong = twin(variant).replace("    clear_staging(lane);\n", "");
+    let path = with_source(&context, variant, Storage::F16, garbled(&wrong));
+    check_zones(&context, &path, edges(&path, DIMS)[0], 0);
 }
 
 #[test]
