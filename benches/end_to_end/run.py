@@ -8,18 +8,17 @@
 Uses the product as a user would: `embed` on both devices, `fit` on 1,000 labels drawn at random,
 `select` with every strategy on both devices over one store and head. Says whether the PICKS.csv
 files are byte-identical, how far the two devices' embeddings lie apart, and how many picks change
-with them. Needs numpy. Exits 1 where picks differ.
+with them, which needs numpy. Exits 1 where picks differ.
 """
 import argparse
 import collections
 import csv
+import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 import time
-
-import numpy
 
 STRATEGIES = ["base", "mase", "margin", "confidence", "entropy", "random"]
 
@@ -36,6 +35,8 @@ def run(binary, *arguments):
 
 def embeddings(store):
     """All embeddings of a store, read as docs/formats.md shows."""
+    import numpy
+
     shards = json.loads((store / "manifest.json").read_text())["shards"]
     parts = []
     for shard in shards:
@@ -72,6 +73,9 @@ def main():
     parser.add_argument("--skip-gpu-embed", action="store_true", help="for software adapters, where a model takes hours")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
+    if not options.skip_gpu_embed and importlib.util.find_spec("numpy") is None:
+        # Now rather than after two runs of the model.
+        parser.error("comparing embeddings needs numpy; --skip-gpu-embed does without")
     work = pathlib.Path(options.work)
     work.mkdir(parents=True, exist_ok=True)
     result = {"budget": options.budget, "seconds": {}, "answers": {}, "identical": {}, "classes": {}}
