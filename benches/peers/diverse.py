@@ -44,10 +44,7 @@ def parser() -> Parser:
     add("--device", default="cpu", metavar="DEVICE", help="Equipoise's (default: cpu)")
     add("--binary", type=Path, default=BINARY, metavar="FILE", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="write everything there")
-    add("--venv", type=Path, default=Path(__file__).with_name(".venv"), metavar="DIR",
-        help="made, if this python3 lacks what is needed (default: %(default)s)")  # fmt: skip
-    add("--torch-index", default=environment.CPU_WHEELS, metavar="URL",
-        help="where pip finds torch; `default` for pip's own index (default: %(default)s)")  # fmt: skip
+    environment.add_options(it)
     return it
 
 

@@ -44,10 +44,7 @@ def parser() -> Parser:
     add("--device", default="cpu", metavar="DEVICE", help="Equipoise's; PyTorch takes CUDA where it is not cpu (default: cpu)")
     add("--binary", type=Path, default=BINARY, metavar="FILE", help="default: %(default)s")
     add("--json", type=Path, metavar="FILE", help="write everything there")
-    add("--venv", type=Path, default=Path(__file__).with_name(".venv"), metavar="DIR",
-        help="made, if this python3 lacks what is needed (default: %(default)s)")  # fmt: skip
-    add("--torch-index", default=environment.CPU_WHEELS, metavar="URL",
-        help="where pip finds torch; `default` for pip's own index (default: %(default)s)")  # fmt: skip
+    environment.add_options(it)
     return it
 
 
@@ -149,7 +146,8 @@ def main() -> int:
     """Exit status."""
     options = parser().parse_args()
     try:
-        environment.enter(options.venv, options.torch_index, "torchvision", "PIL")
+        cuda = options.device != "cpu" and environment.nvidia()
+        environment.enter(options.venv, options.torch_index, "torchvision", "PIL", cuda=cuda)
         import outcome
 
         with tempfile.TemporaryDirectory(prefix="images-") as folder:

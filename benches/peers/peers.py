@@ -76,6 +76,8 @@ def parser() -> Parser:
         help="which of base,mase,margin (default: all)")  # fmt: skip
     add("--devices", type=listed("cpu", "gpu"), metavar="NAMES",
         help="which of cpu,gpu (default: cpu, and gpu where PyTorch sees CUDA)")  # fmt: skip
+    add("--without-cuda", action="store_true",
+        help="go on where PyTorch sees no CUDA device: on the GPU only Equipoise runs")  # fmt: skip
     add("--binary", type=Path, default=BINARY, metavar="FILE", help="default: %(default)s")
     add("--repeats", type=at_least(1), default=5, metavar="N", help="timed runs of each (default: 5)")
     add("--seed", type=at_least(0), default=0, metavar="S", help="of the synthetic data (default: 0)")
@@ -87,10 +89,7 @@ def parser() -> Parser:
         help="rows for the published formulation; 0 leaves it out (default: what fits 4 GB)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write everything there")
     add("--work", type=Path, metavar="DIR", help="where the tensors are put for the run (default: the system's)")
-    add("--venv", type=Path, default=Path(__file__).with_name(".venv"), metavar="DIR",
-        help="made, if this python3 lacks torch, numpy or safetensors (default: %(default)s)")  # fmt: skip
-    add("--torch-index", default=environment.CPU_WHEELS, metavar="URL",
-        help="where pip finds torch; `default` for pip's own index (default: %(default)s)")  # fmt: skip
+    environment.add_options(it)
     return it
 
 
@@ -109,6 +108,13 @@ def read_options() -> argparse.Namespace:
     return options
 
 
+def needs_cuda(options: argparse.Namespace) -> bool:
+    """Whether PyTorch has to see a CUDA device: where a GPU is asked for, or is there and nothing is asked for."""
+    if options.without_cuda:
+        return False
+    return "gpu" in options.devices if options.devices else environment.nvidia()
+
+
 def run(options: argparse.Namespace) -> list[str]:
     """Measures every shape; returns what is wrong with Equipoise's picks."""
     if options.threads:
@@ -119,6 +125,9 @@ def run(options: argparse.Namespace) -> list[str]:
 
     import outcome
 
+    if needs_cuda(options) and not torch.cuda.is_available():
+        raise Failure(f"PyTorch {torch.__version__} sees no CUDA device, see nvidia-smi; hint: --devices cpu leaves the GPU "
+            "out, --without-cuda runs only Equipoise on it")  # fmt: skip
     options.devices = options.devices or (["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"])
     facts = outcome.machine(options.binary, options.threads)
     kept = ("strategies", "devices", "repeats", "seed", "check")
@@ -156,7 +165,7 @@ def main() -> int:
     """Exit status."""
     options = read_options()
     try:
-        environment.enter(options.venv, options.torch_index)
+        environment.enter(options.venv, options.torch_index, cuda=needs_cuda(options))
         faults = run(options)
     except (Failure, OSError, MemoryError) as error:
         print(f"peers.py: {error}", file=sys.stderr)
