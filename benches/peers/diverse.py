@@ -19,6 +19,7 @@ from statistics import median
 import environment
 from peers import BINARY, Parser, at_least, listed, shape
 from shape import Failure, Shape
+from table import aligned
 
 EXAMPLES = """examples:
   python3 benches/peers/diverse.py --shape 50000,512,100,1000 --strategies coreset --peers skactiveml
@@ -114,9 +115,7 @@ def table(wanted: Shape, labelled: int, lines: list[dict]) -> str:
         differing = each.get("differing")
         rows.append([each["what"], each["strategy"], f"{each['median']:.4g}", f"{each['ratio_to_equipoise']:.1f}",
                      "-" if differing is None else f"{differing:,}"])  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([f"\n{wanted}, {labelled:,} labelled", *texts])
+    return "\n".join([f"\n{wanted}, {labelled:,} labelled", *aligned(rows)])
 
 
 def main() -> int:

@@ -56,6 +56,12 @@ def choose_index(cuda: bool) -> str:
     return DEFAULT if cuda or nvidia() else CPU_WHEELS
 
 
+def limit_threads(count: int | None) -> None:
+    """For libraries loaded after this, here and in processes started from here; without a number they do as they like."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if count else ():
+        os.environ[name] = str(count)
+
+
 def works(python: Path, more: tuple[str, ...]) -> bool:
     """Asked of a process of its own: a broken torch can fail in more ways than an exception."""
     needed = "import " + ", ".join([*NEEDED, *more])

@@ -1,8 +1,12 @@
 """The table, the JSON, and what is told about the machine."""
 from __future__ import annotations
 
+import json
 import os
 import platform
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +15,24 @@ import torch
 
 from contest import Contender, Contest
 from product import call
-from shape import Failure
+from shape import Failure, Shape
+from table import aligned, number
 
 COLUMNS = ["what", "device", "dtype", "median s", "/ GEMM", "/ Equipoise", "picks differing"]
+
+
+def measure_all(options: Namespace, kept: tuple[str, ...], measure: Callable[[Shape, Namespace, Path], dict]) -> list[dict]:
+    """Every shape's part of the document, which names the options `kept`."""
+    facts = machine(options.binary, options.threads)
+    asked = {name: getattr(options, name) for name in kept}
+    done = []
+    for wanted in options.shape:
+        with tempfile.TemporaryDirectory(prefix="peers-", dir=options.work) as folder:
+            done.append(measure(wanted, options, Path(folder)))
+        if options.json:
+            # After each shape, so that a run cut short keeps what it has.
+            options.json.write_text(json.dumps(document(done, facts, asked), indent=1, default=str) + "\n")
+    return done
 
 
 def machine(binary: Path, threads: int | None) -> dict:
@@ -109,9 +128,7 @@ def table(contest: Contest, found: list[dict]) -> str:
             number(line["ratio_to_gemm"]), number(line["ratio_to_equipoise"]), counted,
         ]  # fmt: skip
 
-    rows = [COLUMNS, *map(cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    texts = aligned([COLUMNS, *map(cells, found)])
     return "\n".join([f"\n{contest.case.shape}", *texts, *notes(contest, found)])
 
 
@@ -128,10 +145,6 @@ def notes(contest: Contest, found: list[dict]) -> list[str]:
     if any(line.get("clock") == "seconds" for line in found):
         said.append("Equipoise's time is that of the whole command: this binary tells no scan_seconds")
     return said
-
-
-def number(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.2f}"
 
 
 def document(shapes: list[dict], facts: dict, options: dict) -> dict:

@@ -7,10 +7,8 @@ the picks against a float64 definition. Exits 1 where Equipoise's picks are not 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +96,12 @@ def read_options() -> argparse.Namespace:
     it = parser()
     options = it.parse_args()
     options.shape += PRESETS[options.shapes or "cpu"] if options.shapes or not options.shape else []
+    refuse_missing(it, options)
+    return options
+
+
+def refuse_missing(it: Parser, options: argparse.Namespace) -> None:
+    """A binary and folders that are not there."""
     if not options.binary.is_file() or not os.access(options.binary, os.X_OK):
         it.error(f"no binary at {options.binary}: `cargo build --release`, or name it with --binary")
     options.binary = options.binary.resolve()
@@ -105,7 +109,6 @@ def read_options() -> argparse.Namespace:
         it.error(f"--json {options.json}: no such folder")
     if options.work and not options.work.is_dir():
         it.error(f"--work {options.work}: no such folder")
-    return options
 
 
 def needs_cuda(options: argparse.Namespace) -> bool:
@@ -117,10 +120,7 @@ def needs_cuda(options: argparse.Namespace) -> bool:
 
 def run(options: argparse.Namespace) -> list[str]:
     """Measures every shape; returns what is wrong with Equipoise's picks."""
-    if options.threads:
-        # Read by the libraries when they are loaded.
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ[name] = str(options.threads)
+    environment.limit_threads(options.threads)
     import torch
 
     import outcome
@@ -129,18 +129,8 @@ def run(options: argparse.Namespace) -> list[str]:
         raise Failure(f"PyTorch {torch.__version__} sees no CUDA device, see nvidia-smi; hint: --devices cpu leaves the GPU "
             "out, --without-cuda runs only Equipoise on it")  # fmt: skip
     options.devices = options.devices or (["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"])
-    facts = outcome.machine(options.binary, options.threads)
     kept = ("strategies", "devices", "repeats", "seed", "check")
-    asked = {name: getattr(options, name) for name in kept}
-    done, faults = [], []
-    for wanted in options.shape:
-        with tempfile.TemporaryDirectory(prefix="peers-", dir=options.work) as folder:
-            done.append(measure(wanted, options, Path(folder)))
-        faults += done[-1]["wrong"]
-        if options.json:
-            # After each shape, so that a run cut short keeps what it has.
-            options.json.write_text(json.dumps(outcome.document(done, facts, asked), indent=1, default=str) + "\n")
-    return faults
+    return [fault for each in outcome.measure_all(options, kept, measure) for fault in each["wrong"]]
 
 
 def measure(wanted: Shape, options: argparse.Namespace, folder: Path) -> dict:

@@ -72,10 +72,15 @@ class Equipoise:
 
 def call(binary: Path, *arguments: str) -> dict:
     """Runs the binary; returns its JSON, the last of several."""
-    done = subprocess.run([binary, *arguments, "--json"], capture_output=True, text=True)
+    return answered(binary, *arguments, "--json")
+
+
+def answered(program: Path | str, *arguments: str) -> dict:
+    """Runs a program; returns the JSON of the last line that it prints."""
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
     if done.returncode:
         said = " ".join(done.stderr.split()) or "it said nothing"
-        raise Failure(f"{binary} {arguments[0]} ended with {done.returncode}: {said}")
+        raise Failure(f"{program} {arguments[0]} ended with {done.returncode}: {said}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
