@@ -1,4 +1,4 @@
-//! Tells the tests what is here: the data beside the repository, an adapter for the GPU tests, a browser.
+//! Tells the tests what is here: the data beside the repository, an adapter for the GPU tests, a browser, a Python.
 
 use std::path::Path;
 
@@ -6,9 +6,11 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(shared)");
     println!("cargo:rustc-check-cfg=cfg(no_gpu)");
     println!("cargo:rustc-check-cfg=cfg(chromium)");
+    println!("cargo:rustc-check-cfg=cfg(python)");
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=EQUIPOISE_TEST_GPU");
     println!("cargo:rerun-if-env-changed=EQUIPOISE_TEST_CHROMIUM");
+    println!("cargo:rerun-if-env-changed=EQUIPOISE_TEST_PYTHON");
     let shared = Path::new("../../shared/README.md");
     if shared.exists() {
         // Only if it exists: cargo takes a missing file for one that always changes.
@@ -20,5 +22,8 @@ fn main() {
     }
     if std::env::var_os("EQUIPOISE_TEST_CHROMIUM").is_some_and(|program| !program.is_empty()) {
         println!("cargo:rustc-cfg=chromium");
+    }
+    if std::env::var_os("EQUIPOISE_TEST_PYTHON").is_some_and(|python| !python.is_empty()) {
+        println!("cargo:rustc-cfg=python");
     }
 }

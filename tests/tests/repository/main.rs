@@ -3,6 +3,7 @@
 mod commands;
 mod crates;
 mod features;
+mod scripts;
 
 /// The workspace's folder.
 fn root() -> &'static std::path::Path {
