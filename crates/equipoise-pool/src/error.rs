@@ -142,7 +142,7 @@ pub enum Error {
         /// The newest version that is known.
         known: u64,
     },
-    /// A file of a store differs from what the manifest says.
+    /// A file of a store differs from what the manifest says, or candidates from their checksum.
     #[error("{}: {message}: the file is damaged", path.display())]
     Damaged {
         /// The file.
@@ -195,6 +195,14 @@ pub enum Error {
         missing: Vec<usize>,
         /// How many there are.
         shards: usize,
+    },
+    /// Candidates of more rows than can be picked.
+    #[error("the candidates are of {found} rows, and {available} are available")]
+    TooManyRows {
+        /// How many rows they name.
+        found: usize,
+        /// How many rows can be picked, as they say.
+        available: usize,
     },
     /// A head that cannot be one.
     #[error("{}", path.display())]
@@ -337,7 +345,9 @@ impl Error {
             }
             Error::NoPart { .. } => "parts are 1/n to n/n, of at least one image each",
             Error::Newer { .. } => "update equipoise, or write the file again with this version",
-            Error::Damaged { .. } => "copy the store again from where it came, or embed anew",
+            Error::Damaged { .. } => {
+                "copy it again from where it came, or make it anew: a store by `embed`, candidates by `scan`"
+            }
             Error::Mismatch { .. } => {
                 "scan every shard of one pool with the same head, lists of rows, quotas and budget"
             }
@@ -347,6 +357,7 @@ impl Error {
             Error::PartsMissing { .. } => "embed those parts with `--shard`, and name all stores",
             Error::PartTwice { .. } => "name one of them",
             Error::ShardsMissing { .. } => "scan those shards, and name all files",
+            Error::TooManyRows { .. } => "one of the files is damaged: scan the shards again",
             Error::Ambiguous { .. } => "give the list a first line that says `row` or `id`",
             Error::NoColumn { .. } => "the first line must name the columns",
             Error::Line { problem, .. } => return problem.hint().map(Into::into),

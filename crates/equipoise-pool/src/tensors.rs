@@ -43,7 +43,9 @@ pub(crate) fn read_header(path: &Path, file: &[u8]) -> Result<(Metadata, usize)>
     let (length, metadata) = SafeTensors::read_metadata(file).map_err(|error| {
         use safetensors::SafeTensorError as E;
         let message = match error {
-            E::MetadataIncompleteBuffer => "truncated: it is shorter than its header says".into(),
+            E::MetadataIncompleteBuffer => {
+                "truncated, or with bytes at its end: its length is not what its header says".into()
+            }
             E::HeaderTooSmall | E::HeaderTooLarge | E::InvalidHeaderLength => {
                 "no safetensors file, or a truncated one".into()
             }

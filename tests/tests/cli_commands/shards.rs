@@ -276,6 +276,29 @@ fn outputs_that_exist_need_force() {
 }
 
 #[test]
+fn damaged_candidates_are_refused() {
+    let bench = bench();
+    scan_all(&bench, 1, BASE);
+    let mut bytes = std::fs::read(bench.path("1.cand")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(bench.path("2.cand"), &bytes).unwrap();
+    std::fs::write(bench.path("3.cand"), [&bytes[..], b"\n"].concat()).unwrap();
+    bytes.pop();
+    std::fs::write(bench.path("4.cand"), bytes).unwrap();
+    for (name, what, hint) in [
+        ("2.cand", "SHA-256", "copy it again"),
+        ("3.cand", "length", "whole?"),
+        ("4.cand", "length", "whole?"),
+    ] {
+        bench
+            .run(&format!("merge {name} --out m.csv"))
+            .fails(1, &[name, what])
+            .hints(&[hint]);
+    }
+    assert!(!bench.has("m.csv"));
+}
+
+#[test]
 fn a_scan_keeps_to_its_memory_and_a_dry_run_writes_nothing() {
     let bench = bench();
     let with = |name: &str, more: &str| scan(&bench, "1/2", name, &format!("{BASE} {more}"));

@@ -74,6 +74,28 @@ impl Deepening {
         Some(depths)
     }
 
+    /// What it asks for that is not there, or no depth.
+    fn problem(&self) -> Option<String> {
+        let (shards, lists) = (self.question.shards, self.question.quotas.len());
+        if !self.shards.is_sorted_by(|a, b| a.shard < b.shard) {
+            return Some("its shards do not ascend".into());
+        }
+        for ShardDepths { shard, classes } in &self.shards {
+            if !(1..=shards).contains(shard) {
+                return Some(format!("it asks for shard {shard} of {shards}"));
+            }
+            for ClassDepth { class, depth } in classes {
+                if *class >= lists {
+                    return Some(format!("it asks for class {class} of {lists}"));
+                }
+                if *depth == 0 {
+                    return Some(format!("it asks for no row of class {class}"));
+                }
+            }
+        }
+        None
+    }
+
     /// Reads such a file.
     ///
     /// # Errors
@@ -82,13 +104,8 @@ impl Deepening {
         let text = std::fs::read(path).map_err(Error::read(path))?;
         let what = "a request for deeper candidates";
         let read: Self = parse(path, &text, what, FORMAT, CANDIDATES_VERSION)?;
-        let lists = read.question.quotas.len();
-        let mut classes = read.shards.iter().flat_map(|shard| &shard.classes);
-        match read.question.problem() {
+        match read.question.problem().or_else(|| read.problem()) {
             Some(problem) => Err(Error::format(path, problem)),
-            None if classes.any(|class| class.class >= lists) => {
-                Err(Error::format(path, "it asks for a class that is not there"))
-            }
             None => Ok(read),
         }
     }

@@ -2,17 +2,26 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use equipoise_core::strategies::{Listed, ShardList, ShardScan, shard_rows};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
+use sha2::{Digest, Sha256};
 
-use super::{CANDIDATES_VERSION, SharedQuestion};
+use super::{CANDIDATES_VERSION, SharedQuestion, check};
+use crate::digest::{hex, sha256_hex};
 use crate::{Error, Ids, OutputFile, Result, RowNames, tensors};
 
 /// What the metadata say the file is.
 const FORMAT: &str = "equipoise-candidates";
+
+/// Key of the checksum in the metadata: SHA-256 of the file with [`NO_DIGEST`] in its place.
+const DIGEST: &str = "sha256";
+
+/// As long as a digest.
+const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Stands for a class that is not there.
 const NO_CLASS: u32 = u32::MAX;
@@ -85,6 +94,7 @@ impl Candidates {
             ("shard", (self.shard + 1).to_string()),
             ("first_row", rows.start.to_string()),
             ("rows", rows.len().to_string()),
+            (DIGEST, NO_DIGEST.to_owned()),
         ];
         let metadata: Vec<(&str, &str)> = metadata.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let mut names: Vec<_> = self
@@ -131,13 +141,18 @@ impl Candidates {
         bytes.extend(all().flat_map(|entry| entry.runner_up.unwrap_or(NO_CLASS).to_le_bytes()));
         bytes.extend(self.lists.iter().map(|list| u8::from(list.complete)));
         bytes.extend(names);
+        if let Some(place) = digest_place(&bytes, NO_DIGEST) {
+            let digest = sha256_hex(&bytes);
+            bytes[place].copy_from_slice(digest.as_bytes());
+        }
         OutputFile::write_all_to(path, force, &bytes)
     }
 
     /// Reads candidates.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Newer`]; [`Error::Format`] where the file is none, or contradicts itself.
+    /// [`Error::Read`]; [`Error::Newer`]; [`Error::Damaged`] where its checksum is not that of its contents;
+    /// [`Error::Format`] where the file is none, or contradicts itself.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::read(path))?;
         let (metadata, start) = tensors::read_header(path, &bytes)?;
@@ -147,6 +162,7 @@ impl Candidates {
             data: &bytes[start..],
         };
         file.check_version()?;
+        file.check_digest(&bytes, start)?;
         let question: SharedQuestion = serde_json::from_str(file.text("question")?)
             .map_err(|error| file.wrong(format!("its question: {error}")))?;
         if let Some(problem) = question.problem() {
@@ -155,21 +171,29 @@ impl Candidates {
         let shard = file.text("shard")?.parse().ok();
         let shard = shard.filter(|shard| (1..=question.shards).contains(shard));
         let shard = shard.ok_or_else(|| file.wrong("its shard is none of its shards"))? - 1;
-        let lists = file.lists(&question, shard)?;
-        let nonfinite = file.rows("nonfinite", None)?;
-        let names = file.names()?;
-        let listed = || lists.iter().flat_map(|list| &list.entries);
-        if !names.is_empty() && listed().any(|entry| !names.contains_key(&entry.row)) {
-            return Err(file.wrong("a row has no name"));
-        }
-        Ok(Self {
+        let rows = shard_rows(question.pool_rows, shard, question.shards);
+        file.is("first_row", rows.start)?;
+        file.is("rows", rows.len())?;
+        let candidates = Self {
             shard,
-            lists,
-            nonfinite,
-            names,
+            lists: file.lists(&question)?,
+            nonfinite: file.rows("nonfinite", None)?,
+            names: file.names()?,
             question,
-        })
+        };
+        match check::problem(&candidates) {
+            Some(problem) => Err(file.wrong(problem)),
+            None => Ok(candidates),
+        }
     }
+}
+
+/// Where in a file its metadata say that `digest` is its checksum. Quotes within metadata are escaped: this is none.
+fn digest_place(file: &[u8], digest: &str) -> Option<Range<usize>> {
+    let text = format!("\"{DIGEST}\":\"{digest}\"");
+    let mut places = file.windows(text.len());
+    let end = places.position(|part| part == text.as_bytes())? + text.len() - 1;
+    Some(end - digest.len()..end)
 }
 
 /// A file that is being read.
@@ -191,6 +215,17 @@ impl File<'_> {
         found.map(String::as_str).ok_or_else(missing)
     }
 
+    /// Whether the metadata say this number, which follows from others.
+    fn is(&self, key: &str, number: usize) -> Result<()> {
+        let found = self.text(key)?;
+        match found.parse() == Ok(number) {
+            true => Ok(()),
+            false => Err(self.wrong(format!(
+                "its `{key}` is {found}, and that of its shard {number}"
+            ))),
+        }
+    }
+
     fn check_version(&self) -> Result<()> {
         if self.text("format")? != FORMAT {
             return Err(self.wrong(format!("no candidates: its `format` is not `{FORMAT}`")));
@@ -204,6 +239,28 @@ impl File<'_> {
                 known: CANDIDATES_VERSION,
             }),
             _ => Err(self.wrong("its format version is not a number from 1")),
+        }
+    }
+
+    /// Whether the checksum is that of the file's bytes, of which so many are its header. Files of earlier programs
+    /// have none.
+    fn check_digest(&self, bytes: &[u8], header: usize) -> Result<()> {
+        let metadata = self.metadata.metadata().as_ref();
+        let Some(digest) = metadata.and_then(|metadata| metadata.get(DIGEST)) else {
+            return Ok(());
+        };
+        let sound = digest_place(&bytes[..header], digest).is_some_and(|place| {
+            let mut hasher = Sha256::new_with_prefix(&bytes[..place.start]);
+            hasher.update(NO_DIGEST);
+            hasher.update(&bytes[place.end..]);
+            hex(hasher) == *digest
+        });
+        match sound {
+            true => Ok(()),
+            false => Err(Error::damaged(
+                self.path,
+                "its SHA-256 is not the one it was written with",
+            )),
         }
     }
 
@@ -230,26 +287,16 @@ impl File<'_> {
         Ok(tensors::numbers(bytes, row))
     }
 
-    fn lists(&self, question: &SharedQuestion, shard: usize) -> Result<Vec<ShardList>> {
+    fn lists(&self, question: &SharedQuestion) -> Result<Vec<ShardList>> {
         let count = question.quotas.len();
         let offsets = self.rows("offsets", Some(count + 1))?;
         let complete = self.tensor("complete", Dtype::U8, Some(count))?;
         let entries = self.entries()?;
-        let rows = shard_rows(question.pool_rows, shard, question.shards);
-        let classes = question.classes.len() as u64;
-        let is_class = |class: u32| u64::from(class) < classes;
-        let sound = |entry: &Listed| {
-            rows.contains(&entry.row)
-                && !entry.key.is_nan()
-                && !entry.score.is_nan()
-                && is_class(entry.predicted)
-                && entry.runner_up.is_none_or(is_class)
-        };
-        if !entries.iter().all(sound) {
-            return Err(self.wrong("a row, key or class is not one of its shard's"));
-        }
         if offsets[0] != 0 || offsets[count] != entries.len() || !offsets.is_sorted() {
             return Err(self.wrong("its offsets do not fit its rows"));
+        }
+        if complete.iter().any(|complete| *complete > 1) {
+            return Err(self.wrong("tensor `complete` has a value other than 0 and 1"));
         }
         let lists = offsets
             .windows(2)
@@ -258,15 +305,7 @@ impl File<'_> {
                 entries: entries[ends[0]..ends[1]].to_vec(),
                 complete: *complete != 0,
             });
-        let lists: Vec<ShardList> = lists.collect();
-        let in_order = |pair: &[Listed]| pair[0].order(&pair[1]).is_lt();
-        match lists
-            .iter()
-            .all(|list| list.entries.windows(2).all(in_order))
-        {
-            true => Ok(lists),
-            false => Err(self.wrong("a list is not in the order of its keys")),
-        }
+        Ok(lists.collect())
     }
 
     fn entries(&self) -> Result<Vec<Listed>> {
@@ -296,7 +335,12 @@ impl File<'_> {
         let bytes = self.tensor("names", Dtype::U8, None)?;
         let names: Vec<(usize, String, Option<String>)> = serde_json::from_slice(bytes)
             .map_err(|error| self.wrong(format!("tensor `names`: {error}")))?;
+        let count = names.len();
         let name = |(row, id, uri)| (row, (id, uri));
-        Ok(names.into_iter().map(name).collect())
+        let names: Names = names.into_iter().map(name).collect();
+        match names.len() == count {
+            true => Ok(names),
+            false => Err(self.wrong("tensor `names`: a row is there twice")),
+        }
     }
 }

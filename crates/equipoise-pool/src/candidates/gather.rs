@@ -6,7 +6,7 @@ use equipoise_core::Pick;
 use equipoise_core::strategies::{Deeper, Listed, ShardList, merge};
 
 use super::file::Names;
-use super::{Candidates, SharedQuestion};
+use super::{Candidates, SharedQuestion, check};
 use crate::{Error, Result, RowNames};
 
 /// Candidates of all shards, asked the same question.
@@ -25,7 +25,8 @@ impl Gathered {
     ///
     /// # Errors
     /// [`Error::Mismatch`] names the first two files that do not belong together;
-    /// [`Error::ShardsMissing`] where there is no file of a shard.
+    /// [`Error::ShardsMissing`] where there is no file of a shard; [`Error::TooManyRows`] where they are of more
+    /// rows than can be picked.
     pub fn new(files: Vec<(PathBuf, Candidates)>) -> Result<Self> {
         let mut files = files.into_iter();
         let Some((first, candidates)) = files.next() else {
@@ -35,10 +36,8 @@ impl Gathered {
             });
         };
         let question = candidates.question.clone();
-        let mut nonfinite = Vec::new();
-        let mut names = Names::new();
-        // Per shard, its lists and which file they come from first.
-        let mut shards: Vec<Option<(PathBuf, Vec<ShardList>)>> = vec![None; question.shards];
+        // Per shard, its candidates and which file they come from first.
+        let mut shards: Vec<Option<(PathBuf, Candidates)>> = vec![None; question.shards];
         for (path, candidates) in std::iter::once((first.clone(), candidates)).chain(files) {
             let mismatch = |first: &PathBuf, what: String| Error::Mismatch {
                 first: first.clone(),
@@ -48,49 +47,51 @@ impl Gathered {
             if let Some(what) = question.difference(&candidates.question) {
                 return Err(mismatch(&first, what.into()));
             }
-            nonfinite.extend(candidates.nonfinite);
-            names.extend(candidates.names);
             match &mut shards[candidates.shard] {
-                Some((earlier, lists)) => {
-                    for (list, (known, deeper)) in
-                        lists.iter_mut().zip(candidates.lists).enumerate()
-                    {
-                        if !replace(known, deeper) {
-                            let shard = candidates.shard + 1;
-                            let what = format!("first rows of class {list} in shard {shard}");
-                            return Err(mismatch(earlier, what));
-                        }
+                Some((earlier, known)) => {
+                    if let Some(what) = join(known, candidates) {
+                        return Err(mismatch(earlier, what));
                     }
                 }
-                none => *none = Some((path, candidates.lists)),
+                none => *none = Some((path, candidates)),
             }
         }
         let missing = shards.iter().enumerate();
-        let missing = missing.filter_map(|(shard, lists)| lists.is_none().then_some(shard + 1));
+        let missing = missing.filter_map(|(shard, found)| found.is_none().then_some(shard + 1));
         let missing: Vec<usize> = missing.collect();
         if !missing.is_empty() {
             let shards = question.shards;
             return Err(Error::ShardsMissing { missing, shards });
         }
-        nonfinite.sort_unstable();
-        nonfinite.dedup();
-        Ok(Self {
+        let mut gathered = Self {
+            nonfinite: Vec::new(),
+            lists: Vec::new(),
+            names: Names::new(),
             question,
-            nonfinite,
-            lists: shards
-                .into_iter()
-                .flatten()
-                .map(|(_, lists)| lists)
-                .collect(),
-            names,
-        })
+        };
+        let mut listed = 0;
+        for (_, candidates) in shards.into_iter().flatten() {
+            listed += check::listed(&candidates.lists).len();
+            gathered.nonfinite.extend(candidates.nonfinite);
+            gathered.lists.push(candidates.lists);
+            gathered.names.extend(candidates.names);
+        }
+        let (found, available) = (
+            listed + gathered.nonfinite.len(),
+            gathered.question.available,
+        );
+        match found > available {
+            true => Err(Error::TooManyRows { found, available }),
+            false => Ok(gathered),
+        }
     }
 
     /// The picks, or the lists that are too short to tell.
     pub fn picks(&self) -> Result<Vec<Pick>, Vec<Deeper>> {
         match self.question.ranking() {
             Some(ranking) => {
-                let candidates = self.question.available - self.nonfinite.len();
+                let (available, left_out) = (self.question.available, self.nonfinite.len());
+                let candidates = available.saturating_sub(left_out);
                 merge(&self.lists, ranking, &self.question.serving(), candidates)
             }
             // Files of such strategies are not read.
@@ -102,6 +103,19 @@ impl Gathered {
     pub fn names(&self) -> &dyn RowNames {
         &self.names
     }
+}
+
+/// Joins what another file says of the same shard; what they differ in, if they do.
+fn join(known: &mut Candidates, other: Candidates) -> Option<String> {
+    let shard = known.shard + 1;
+    if known.nonfinite != other.nonfinite {
+        return Some(format!("rows that are not finite in shard {shard}"));
+    }
+    known.names.extend(other.names);
+    let lists = known.lists.iter_mut().zip(other.lists);
+    let agree = lists.map(|(known, deeper)| replace(known, deeper));
+    let wrong = agree.enumerate().find(|(_, agree)| !agree);
+    wrong.map(|(list, _)| format!("first rows of class {list} in shard {shard}"))
 }
 
 /// Takes the longer of two lists of one class and shard; says whether they agree as far as both go.

@@ -1,5 +1,6 @@
 //! Candidates: what the scan of one shard leaves, as files, and what is asked of further scans.
 
+mod check;
 mod deepen;
 mod file;
 mod gather;

@@ -6,6 +6,7 @@ use equipoise_core::strategies::{Listed, ShardList, ShardScan};
 use equipoise_core::{RowSet, Selection};
 use equipoise_pool::{Candidates, Deepening, Error, Gathered, Ids, MOST_SHARDS, SharedQuestion};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::support::{Folder, open, store};
 
@@ -46,7 +47,7 @@ fn candidates(shard: usize, lists: Vec<ShardList>) -> Candidates {
     let scan = ShardScan {
         lists,
         selection: Selection {
-            nonfinite: vec![5 * shard],
+            nonfinite: vec![9; shard],
             ..Selection::default()
         },
     };
@@ -78,6 +79,10 @@ fn candidates_are_read_as_they_were_written() {
         Err(Error::Exists { .. })
     ));
     first().write(&path, true).unwrap();
+    let second = candidates(1, vec![list(&[], true), list(&[(7, 0.5)], false)]);
+    assert_eq!(second.nonfinite, [9]);
+    second.write(&path, true).unwrap();
+    assert_eq!(Candidates::read(&path).unwrap(), second);
 }
 
 #[test]
@@ -98,6 +103,17 @@ fn rows_of_a_store_keep_their_names() {
     written.write(&path, false).unwrap();
     let read = Candidates::read(&path).unwrap();
     assert_eq!(read, written);
+    let (mut less, mut more) = (written.clone(), written.clone());
+    less.lists[0].entries.clear();
+    more.lists[1].entries.push(entry(2, 1.0));
+    for other in [less, more] {
+        other.write(&path, true).unwrap();
+        let error = Candidates::read(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("its names are not those of its rows"),
+            "{error}"
+        );
+    }
     let rest = candidates(1, vec![list(&[], true), list(&[], true)]);
     let gathered = gather(vec![read, rest]).unwrap();
     assert_eq!(gathered.names().id(3), pool.ids().id(3));
@@ -189,26 +205,59 @@ fn what_to_deepen_is_written_and_read() {
     let newer = folder.write("newer.json", text.replace("\"version\":1", "\"version\":2"));
     let error = Deepening::read(&newer).unwrap_err().to_string();
     assert!(error.contains("version 2"), "{error}");
-    let beyond = folder.write("beyond.json", text.replace("\"class\":1", "\"class\":2"));
-    assert!(matches!(
-        Deepening::read(&beyond),
-        Err(Error::Format { .. })
-    ));
+    for (from, to, what) in [
+        ("\"class\":1", "\"class\":2", "class 2 of 2"),
+        ("\"depth\":2", "\"depth\":0", "no row of class 0"),
+        ("\"shard\":1", "\"shard\":3", "shard 3 of 2"),
+        ("\"shard\":1", "\"shard\":0", "shard 0 of 2"),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from}");
+        let error = Deepening::read(&folder.write("wrong.json", changed)).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
 }
 
-/// The file of [`first`] with `from` in it replaced by `to`, which is as long.
-fn edited(from: &str, to: &str) -> Result<Candidates, Error> {
-    assert_eq!(from.len(), to.len());
+/// The file of [`first`], with its checksum's place.
+fn first_file() -> (Vec<u8>, std::ops::Range<usize>) {
     let folder = Folder::new();
     let path = folder.path("a.cand");
     first().write(&path, false).unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let place = bytes
-        .windows(from.len())
-        .position(|part| part == from.as_bytes());
-    let place = place.unwrap_or_else(|| panic!("no {from}"));
+    let bytes = std::fs::read(&path).unwrap();
+    let start = place(&bytes, "\"sha256\":\"") + 10;
+    (bytes, start..start + 64)
+}
+
+/// Where `text` is in a file.
+fn place(bytes: &[u8], text: &str) -> usize {
+    let mut places = bytes.windows(text.len());
+    let place = places.position(|part| part == text.as_bytes());
+    place.unwrap_or_else(|| panic!("no {text}"))
+}
+
+fn read(bytes: &[u8]) -> Result<Candidates, Error> {
+    Candidates::read(&Folder::new().write("b.cand", bytes))
+}
+
+/// The file of [`first`] with `from` in it replaced by `to`, which is as long, and its checksum made anew.
+fn edited(from: &str, to: &str) -> Result<Candidates, Error> {
+    assert_eq!(from.len(), to.len());
+    let (mut bytes, digest) = first_file();
+    let place = place(&bytes, from);
     bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
-    Candidates::read(&folder.write("b.cand", bytes))
+    sign(&mut bytes, digest);
+    read(&bytes)
+}
+
+/// Makes a file's checksum anew.
+fn sign(bytes: &mut [u8], digest: std::ops::Range<usize>) {
+    bytes[digest.clone()].fill(b'0');
+    let made: String = Sha256::digest(&*bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    bytes[digest].copy_from_slice(made.as_bytes());
 }
 
 #[test]
@@ -224,6 +273,9 @@ fn files_that_contradict_themselves_are_refused() {
         ("\"version\":\"1\"", "\"version\":\"x\""),
         ("\"shard\":\"1\"", "\"shard\":\"3\""),
         ("\"shard\":\"1\"", "\"shard\":\"2\""),
+        ("\"first_row\":\"0\"", "\"first_row\":\"7\""),
+        ("\"rows\":\"5\"", "\"rows\":\"6\""),
+        ("\"rows\":\"5\"", "\"rowz\":\"5\""),
         ("\\\"shards\\\":2", "\\\"shards\\\":0"),
         ("\\\"budget\\\":3", "\\\"budget\\\":x"),
         ("\\\"order\\\":[1,0]", "\\\"order\\\":[1,1]"),
@@ -246,24 +298,156 @@ fn files_that_contradict_themselves_are_refused() {
     assert!(Candidates::read(&folder.path("many.cand")).is_err());
 }
 
-#[test]
-fn lists_out_of_order_or_beyond_their_shard_are_refused() {
+/// Reads `candidates` as they are written.
+fn written(candidates: &Candidates) -> Result<Candidates, Error> {
     let folder = Folder::new();
-    let wrong = [
-        list(&[(3, 1.0), (2, 0.5)], true),
-        list(&[(3, 1.0), (3, 1.0)], true),
-        list(&[(7, 1.0)], true),
-        list(&[(3, f64::NAN)], true),
-    ];
-    for (index, list) in wrong.into_iter().enumerate() {
-        let path = folder.path(&format!("{index}.cand"));
-        let file = candidates(0, vec![list, ShardList::default()]);
-        file.write(&path, false).unwrap();
-        assert!(
-            matches!(Candidates::read(&path), Err(Error::Format { .. })),
-            "{index}"
-        );
+    let path = folder.path("a.cand");
+    candidates.write(&path, false).unwrap();
+    Candidates::read(&path)
+}
+
+/// Refuses [`first`] with that change, and says so.
+fn refused(what: &str, change: impl FnOnce(&mut Candidates)) {
+    let mut wrong = first();
+    change(&mut wrong);
+    let error = written(&wrong).expect_err(what);
+    assert!(matches!(error, Error::Format { .. }), "{what}: {error}");
+    let message = error.to_string();
+    assert!(
+        message.contains(what) && !message.contains('\n'),
+        "{what}: {message}"
+    );
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn lists_that_are_none_of_their_shard_are_refused() {
+    let of = |entries: &[(usize, f64)]| {
+        let list = list(entries, true);
+        move |wrong: &mut Candidates| wrong.lists[0] = list
+    };
+    let order = "list 0: it is not in the order of its keys";
+    refused(order, of(&[(3, 1.0), (2, 0.5)]));
+    refused(order, of(&[(3, 1.0), (2, 1.0)]));
+    refused(order, of(&[(3, 1.0), (3, 1.0)]));
+    refused("row 3 is there twice", of(&[(3, 0.5), (3, 1.0)]));
+    let beyond = "row 7 is none of shard 1/2, rows 0 to 5";
+    refused(beyond, of(&[(7, 1.0)]));
+    refused("row 18446744073709551615", of(&[(usize::MAX, 1.0)]));
+    refused("the key or score of row 3", of(&[(3, f64::NAN)]));
+    refused("the key or score of row 3", |wrong| {
+        wrong.lists[0].entries[0].score = f64::NAN
+    });
+    refused("list 1: row 1: there is no class 2", |wrong| {
+        wrong.lists[1].entries[0].predicted = 2
+    });
+    refused("row 0: there is no class 9", |wrong| {
+        wrong.lists[0].entries[1].runner_up = Some(9)
+    });
+}
+
+#[test]
+fn rows_left_out_that_cannot_be_are_refused() {
+    let of = |rows: &[usize]| {
+        let rows = rows.to_vec();
+        move |wrong: &mut Candidates| wrong.nonfinite = rows
+    };
+    refused("do not ascend", of(&[2, 2]));
+    refused("do not ascend", of(&[2, 1]));
+    refused("row 5 is none of shard 1/2", of(&[2, 5]));
+    refused("row 18446744073709551615", of(&[usize::MAX]));
+    refused("row 3 is listed, and left out", of(&[2, 3]));
+    let mut most = first();
+    most.nonfinite = vec![2];
+    assert_eq!(written(&most).unwrap(), most);
+    refused("of 5 rows, and 4 are available", |wrong| {
+        wrong.nonfinite = vec![2];
+        wrong.question.available = 4;
+    });
+}
+
+#[test]
+fn files_that_name_more_rows_than_can_be_picked_are_refused_together() {
+    let second = |lists| candidates(1, lists);
+    let listed = [(5, 0.0), (6, 0.0), (7, 0.0), (8, 0.0)];
+    let whole = second(vec![list(&[], false), list(&listed, false)]);
+    let mut full = first();
+    assert!(gather(vec![full.clone(), whole.clone()]).is_ok());
+    full.nonfinite = vec![2];
+    let error = gather(vec![full, whole]).unwrap_err();
+    assert!(matches!(error, Error::TooManyRows { .. }));
+    assert_eq!(
+        error.to_string(),
+        "the candidates are of 10 rows, and 9 are available"
+    );
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn files_of_one_shard_must_leave_out_the_same_rows() {
+    let second = candidates(1, vec![list(&[], true), list(&[], true)]);
+    let mut other = first();
+    other.nonfinite = vec![2];
+    let error = gather(vec![first(), second, other]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "0.cand and 2.cand differ in their rows that are not finite in shard 1"
+    );
+}
+
+#[test]
+fn a_changed_byte_is_noticed() {
+    let (whole, digest) = first_file();
+    for place in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        match read(&changed) {
+            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+            // The key of the checksum, without which a file is an earlier program's.
+            Ok(read) => {
+                assert!(
+                    (digest.start - 9..digest.start - 3).contains(&place),
+                    "{place}"
+                );
+                assert_eq!(read, first());
+            }
+        }
     }
+    let mut changed = whole;
+    *changed.last_mut().unwrap() ^= 1;
+    let error = read(&changed).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("scan"));
+}
+
+#[test]
+fn files_without_a_checksum_are_read_as_ever() {
+    let (mut whole, digest) = first_file();
+    whole[digest.start - 9] = b'_';
+    assert_eq!(read(&whole).unwrap(), first());
+}
+
+#[test]
+fn files_are_as_long_as_their_header_says() {
+    let (whole, _) = first_file();
+    let message = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    let end = [&whole[..], &[0]].concat();
+    assert!(message(&end).contains("its length is not what its header says"));
+    let cut = &whole[..whole.len() - 1];
+    assert!(message(cut).contains("its length is not what its header says"));
+    // Of more numbers than there is memory for, or than a number of bytes can say.
+    for (count, bytes) in [(1u64 << 60, 1u64 << 63), (1 << 62, 0), (u64::MAX, u64::MAX)] {
+        let header = serde_json::json!({
+            "__metadata__": { "format": "equipoise-candidates", "version": "1" },
+            "rows": { "dtype": "U64", "shape": [count], "data_offsets": [0, bytes] },
+        });
+        let header = header.to_string();
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        let error = read(&file).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+    }
+    let endless = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+    assert!(matches!(read(&endless), Err(Error::Format { .. })));
 }
 
 proptest! {
@@ -273,17 +457,17 @@ proptest! {
         noise in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let folder = Folder::new();
-        let path = folder.path("a.cand");
-        first().write(&path, false).unwrap();
-        let whole = std::fs::read(&path).unwrap();
+        let (whole, digest) = first_file();
         let length = (whole.len() as f64 * cut) as usize;
-        prop_assert!(Candidates::read(&folder.write("cut.cand", &whole[..length])).is_err());
+        prop_assert!(read(&whole[..length]).is_err());
         let mut flipped = whole;
         for (place, bits) in &flips {
             let place = (flipped.len() as f64 * place) as usize;
             flipped[place] ^= bits;
         }
-        if let Ok(read) = Candidates::read(&folder.write("flipped.cand", &flipped)) {
+        let unsigned = read(&flipped);
+        sign(&mut flipped, digest);
+        for read in [unsigned, read(&flipped)].into_iter().flatten() {
             let mut rest = candidates(1, read.lists.clone());
             rest.question = read.question.clone();
             if let Ok(gathered) = gather(vec![read, rest]) {
