@@ -44,8 +44,8 @@ impl GpuEngine {
     /// An engine on an open adapter.
     ///
     /// # Errors
-    /// [`GpuError::Limit`] where the device lacks what the kernels need, others where compiling
-    /// them fails.
+    /// [`GpuError::Limit`] where the device lacks what the kernels need, [`GpuError::UnknownLogits`] and
+    /// [`GpuError::UnknownRowKernels`] where the environment names no variant, others where compiling them fails.
     pub fn new(gpu: Gpu) -> Result<Self, GpuError> {
         Self::from_device(gpu.adapter, gpu.device, gpu.queue)
     }
@@ -122,7 +122,7 @@ impl GpuEngine {
         queue: wgpu::Queue,
         sizes: Sizes,
     ) -> Result<Self, GpuError> {
-        let choices = (&LogitsChoice::from_env(), RowsChoice::from_env());
+        let choices = (&LogitsChoice::from_env(), RowsChoice::from_env()?);
         Self::made(adapter, device, queue, sizes, choices)
     }
 

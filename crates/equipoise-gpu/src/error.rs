@@ -55,6 +55,14 @@ pub enum GpuError {
         /// The names there are.
         known: String,
     },
+    /// What the environment says of the row kernels means nothing.
+    #[error("{variable}: expected auto, 0 or 1, found {found}")]
+    UnknownRowKernels {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it says.
+        found: String,
+    },
     /// The variant of kernel `logits` that was asked for cannot be used.
     #[error("variant {name} of logits cannot be used: {reason}")]
     LogitsUnfit {

@@ -2,11 +2,12 @@
 //!
 //! Lanes that share a row join what they found through workgroup memory (`plain`), or by subgroups, where
 //! the device has them, of 4 lanes at least. `EQUIPOISE_SUBGROUPS` decides: `0` means plain, `1` subgroups.
-//! Otherwise both are timed once on rows at hand, and the faster is remembered in the user's cache, by
+//! Without it, or with `auto`, both are timed once on rows at hand, and the faster is remembered in the user's cache, by
 //! adapter, driver and number of classes. A software adapter is not measured: it takes subgroups.
 
 use std::sync::Mutex;
 
+use crate::GpuError;
 use crate::choices::Cache;
 use crate::device::Context;
 use crate::facts::Facts;
@@ -32,12 +33,27 @@ pub enum RowsChoice {
 }
 
 impl RowsChoice {
-    /// What `EQUIPOISE_SUBGROUPS` says: `0` and `1` decide.
-    pub fn from_env() -> Self {
-        match std::env::var(VARIABLE).as_deref() {
-            Ok("0") => Self::Plain,
-            Ok("1") => Self::Subgroups,
-            _ => Self::Auto,
+    /// What `EQUIPOISE_SUBGROUPS` says: `0` and `1` decide; nothing, or `auto`, means [`Self::Auto`].
+    ///
+    /// # Errors
+    /// [`GpuError::UnknownRowKernels`] where it says something else.
+    pub fn from_env() -> Result<Self, GpuError> {
+        Self::named(
+            &std::env::var_os(VARIABLE)
+                .unwrap_or_default()
+                .to_string_lossy(),
+        )
+    }
+
+    fn named(name: &str) -> Result<Self, GpuError> {
+        match name {
+            "" | "auto" => Ok(Self::Auto),
+            "0" => Ok(Self::Plain),
+            "1" => Ok(Self::Subgroups),
+            _ => Err(GpuError::UnknownRowKernels {
+                variable: VARIABLE,
+                found: name.into(),
+            }),
         }
     }
 }
@@ -137,6 +153,17 @@ impl RowVariants {
 mod tests {
     use super::*;
     use crate::{DeviceChoice, Gpu};
+
+    #[test]
+    fn variants_are_chosen_by_name() {
+        let named = |name| RowsChoice::named(name).map_err(|error| error.to_string());
+        assert_eq!(named(""), Ok(RowsChoice::Auto));
+        assert_eq!(named("auto"), Ok(RowsChoice::Auto));
+        assert_eq!(named("0"), Ok(RowsChoice::Plain));
+        assert_eq!(named("1"), Ok(RowsChoice::Subgroups));
+        let wrong = "EQUIPOISE_SUBGROUPS: expected auto, 0 or 1, found yes";
+        assert_eq!(named("yes"), Err(wrong.into()));
+    }
 
     #[test]
     #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]

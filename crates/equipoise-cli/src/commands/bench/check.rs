@@ -98,7 +98,9 @@ impl Checker<'_> {
                     self.add(name, Some(true), String::new());
                     note(&format!("picks with logits {variant}"));
                     let choice = LogitsChoice::Named(variant.into());
-                    match GpuEngine::with_variants(gpu.clone(), &choice, RowsChoice::from_env()) {
+                    let made = RowsChoice::from_env()
+                        .and_then(|rows| GpuEngine::with_variants(gpu.clone(), &choice, rows));
+                    match made {
                         Ok(engine) => {
                             self.picks(cases.iter(), &format!("logits {variant}"), &engine)?;
                         }
