@@ -6,7 +6,7 @@ use std::str::FromStr;
 use equipoise::burn::ModelDevice;
 use equipoise::core::combined::Several;
 use equipoise::core::{CpuEngine, Engine};
-use equipoise::gpu::{self, DeviceChoice, Gpu, GpuEngine};
+use equipoise::gpu::{self, AdapterSummary, DeviceChoice, Gpu, GpuEngine};
 
 use crate::failure::{Failure, Result};
 
@@ -102,7 +102,7 @@ impl DeviceWish {
     /// What the wish comes to on this machine.
     ///
     /// # Errors
-    /// Where all GPUs are asked for and there is none.
+    /// Where all GPUs are asked for and there is none, and where one is named twice.
     pub(crate) fn resolve(&self) -> Result<Device> {
         Ok(match self {
             Self::Auto => {
@@ -131,10 +131,36 @@ impl DeviceWish {
                 }
             }
             Self::Several(wishes) => {
-                Device::Several(wishes.iter().map(Self::resolve).collect::<Result<_>>()?)
+                let devices = wishes
+                    .iter()
+                    .map(Self::resolve)
+                    .collect::<Result<Vec<_>>>()?;
+                if let Some((first, second)) = twice(&devices, &gpu::adapters()) {
+                    return Err(Failure::usage(format!(
+                        "--device {self}: {first} and {second} are one adapter"
+                    ))
+                    .with_hint("name each once; `equipoise devices` lists them"));
+                }
+                Device::Several(devices)
             }
         })
     }
+}
+
+/// Two choices among `devices` that are the same adapter of those found.
+fn twice(devices: &[Device], found: &[AdapterSummary]) -> Option<(DeviceChoice, DeviceChoice)> {
+    let chosen = devices.iter().filter_map(|device| match device {
+        Device::Gpu(choice) => Some((choice.index(found)?, *choice)),
+        _ => None,
+    });
+    let mut earlier: Vec<(usize, DeviceChoice)> = Vec::new();
+    for (index, choice) in chosen {
+        if let Some((_, first)) = earlier.iter().find(|(known, _)| *known == index) {
+            return Some((*first, choice));
+        }
+        earlier.push((index, choice));
+    }
+    None
 }
 
 impl Device {

@@ -35,6 +35,25 @@ pub enum DeviceChoice {
     Dx12,
 }
 
+impl DeviceChoice {
+    /// Which of the machine's adapters, as [`adapters`] lists them, it names; `None` where none fits.
+    pub fn index(&self, found: &[AdapterSummary]) -> Option<usize> {
+        self.place(found.iter().map(|adapter| adapter.backend))
+    }
+
+    /// Place among adapters of such backends.
+    fn place(&self, mut backends: impl ExactSizeIterator<Item = Backend>) -> Option<usize> {
+        let wanted = match self {
+            DeviceChoice::Any => return (backends.len() > 0).then_some(0),
+            DeviceChoice::Index(index) => return (*index < backends.len()).then_some(*index),
+            DeviceChoice::Vulkan => Backend::Vulkan,
+            DeviceChoice::Metal => Backend::Metal,
+            DeviceChoice::Dx12 => Backend::Dx12,
+        };
+        backends.position(|backend| backend == wanted)
+    }
+}
+
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -154,18 +173,9 @@ impl Gpu {
             choice: *choice,
             found: found.len(),
         };
-        let on = |backend| {
-            let mut adapters = found.iter();
-            adapters.find(|adapter| adapter.get_info().backend == backend)
-        };
-        let adapter = match choice {
-            DeviceChoice::Any => found.first(),
-            DeviceChoice::Index(index) => found.get(*index),
-            DeviceChoice::Vulkan => on(Backend::Vulkan),
-            DeviceChoice::Metal => on(Backend::Metal),
-            DeviceChoice::Dx12 => on(Backend::Dx12),
-        };
-        let adapter = adapter.cloned().ok_or(none)?;
+        let backends = found.iter().map(|adapter| adapter.get_info().backend);
+        let place = choice.place(backends);
+        let adapter = place.map(|place| found[place].clone()).ok_or(none)?;
         let (device, queue) = Self::request(&adapter)?;
         Ok(Gpu {
             instance,
@@ -230,4 +240,22 @@ impl Gpu {
 fn size_of_matrices(shader: &Shader) -> Option<u32> {
     let parsed = shader.own_version(shader.source.into()).ok()?;
     parsed.constants.get("SIZE").copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_name_the_first_adapter_that_fits() {
+        let found = [Backend::Dx12, Backend::Vulkan, Backend::Vulkan];
+        let place = |choice: DeviceChoice| choice.place(found.into_iter());
+        assert_eq!(place(DeviceChoice::Any), Some(0));
+        assert_eq!(place(DeviceChoice::Index(2)), Some(2));
+        assert_eq!(place(DeviceChoice::Index(3)), None);
+        assert_eq!(place(DeviceChoice::Vulkan), Some(1));
+        assert_eq!(place(DeviceChoice::Metal), None);
+        assert_eq!(place(DeviceChoice::Dx12), Some(0));
+        assert_eq!(DeviceChoice::Any.index(&[]), None);
+    }
 }

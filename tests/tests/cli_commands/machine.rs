@@ -103,6 +103,18 @@ fn devices_are_named_once_and_only_for_scans() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn one_adapter_by_two_names_is_named_twice() {
+    let bench = Bench::new().with_pool(20);
+    for names in ["gpu,gpu:0", "gpu:0,gpu", "cpu,gpu:0,gpu"] {
+        select(&bench, &format!("{BASE} --device {names}"))
+            .fails(2, &[names, "are one adapter"])
+            .hints(&["equipoise devices"]);
+    }
+    assert!(!bench.has("picks.csv"));
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn every_way_to_use_a_gpu_picks_the_same() {
     let bench = Bench::new().with_pool(300);
     select(&bench, &format!("{BASE} --device cpu --out cpu.csv")).ok();
