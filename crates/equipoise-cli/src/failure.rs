@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use equipoise::core;
+use equipoise::core::memory::rounded_up;
 
 /// Result of a command.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -102,7 +103,7 @@ fn split_hint(message: &str) -> (&str, Option<&str>) {
 fn hint_for(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<core::Error>() {
-            return core_hint(error).map(Into::into);
+            return core_hint(error);
         }
         if let Some(error) = cause.downcast_ref::<equipoise::pool::Error>() {
             return error.hint();
@@ -110,7 +111,7 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
         // Transparent errors hide what they hold from the chain.
         match cause.downcast_ref::<equipoise::rounds::Error>() {
             Some(equipoise::rounds::Error::Pool(error)) => return error.hint(),
-            Some(equipoise::rounds::Error::Core(error)) => return core_hint(error).map(Into::into),
+            Some(equipoise::rounds::Error::Core(error)) => return core_hint(error),
             _ => {}
         }
         if let Some(equipoise::burn::Error::Io { .. }) = cause.downcast_ref() {
@@ -120,8 +121,12 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-fn core_hint(error: &core::Error) -> Option<&'static str> {
-    Some(match error {
+fn core_hint(error: &core::Error) -> Option<String> {
+    let hint = match error {
+        core::Error::MemoryBudget { needed, .. } => {
+            let enough = rounded_up(*needed).replace(' ', "");
+            return Some(format!("--memory {enough}, or a smaller head"));
+        }
         core::Error::Dimension { .. } => {
             "head and pool must come from the same backbone: fit the head on this pool"
         }
@@ -151,12 +156,12 @@ fn core_hint(error: &core::Error) -> Option<&'static str> {
         core::Error::Device { .. } => {
             "`--device cpu` needs no GPU, `--fallback cpu` goes on without one; `equipoise devices` lists them"
         }
-        core::Error::MemoryBudget { .. } => "give --memory at least that much, or a smaller head",
         core::Error::OutOfMemory { .. } => {
             "`--memory` bounds what is taken, `--fallback cpu` goes on without the device"
         }
         _ => return None,
-    })
+    };
+    Some(hint.into())
 }
 
 impl fmt::Display for Failure {

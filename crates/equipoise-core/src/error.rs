@@ -1,5 +1,7 @@
 //! What can go wrong, with the operands in the message.
 
+use crate::memory::{exactly, rounded_up};
+
 /// Errors of the definitions, engines and strategies.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,7 +161,10 @@ pub enum Error {
         message: String,
     },
     /// A memory budget that not even the smallest blocks fit.
-    #[error("device {device}: {budget} bytes of memory are too few: it takes at least {needed}")]
+    #[error(
+        "device {device}: {} of memory are too few: it takes at least {} ({needed} bytes)",
+        exactly(*.budget), rounded_up(*.needed)
+    )]
     MemoryBudget {
         /// The engine's name.
         device: String,

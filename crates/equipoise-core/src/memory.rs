@@ -107,3 +107,51 @@ pub fn within<T>(budget: Option<u64>, tries: impl IntoIterator<Item = (T, u64)>)
     }
     Err(least)
 }
+
+/// Binary units, the largest first.
+const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+/// So many bytes, in the largest binary unit that says exactly that: `10 KiB`, `1000 bytes`.
+pub fn exactly(bytes: u64) -> String {
+    let whole = |(_, shift): &&(&str, u32)| bytes >> shift << shift == bytes && bytes > 0;
+    match UNITS.iter().find(whole) {
+        Some((unit, shift)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// So many bytes, rounded up by a tenth at most: `4743 KiB`.
+pub fn rounded_up(bytes: u64) -> String {
+    let near = |(_, shift): &&(&str, u32)| bytes >> shift >= 10;
+    let (unit, shift) = UNITS.iter().find(near).unwrap_or(&("KiB", 10));
+    format!("{} {unit}", bytes.div_ceil(1 << shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_said_in_units() {
+        for (bytes, said) in [
+            (0, "0 bytes"),
+            (1000, "1000 bytes"),
+            (1024, "1 KiB"),
+            (10240, "10 KiB"),
+            (10241, "10241 bytes"),
+            (3 << 29, "1536 MiB"),
+            (2 << 30, "2 GiB"),
+        ] {
+            assert_eq!(exactly(bytes), said);
+        }
+        for (bytes, said) in [
+            (1, "1 KiB"),
+            (4_856_576, "4743 KiB"),
+            (10 << 20, "10 MiB"),
+            ((10 << 20) + 1, "11 MiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            assert_eq!(rounded_up(bytes), said);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What can go wrong on a device.
 
+use equipoise_core::memory::{exactly, rounded_up};
+
 use crate::DeviceChoice;
 
 /// Errors of adapters and devices.
@@ -106,7 +108,10 @@ pub enum GpuError {
         found: usize,
     },
     /// A memory budget that not even blocks of one row fit.
-    #[error("{budget} bytes of device memory are too few: it takes at least {needed}")]
+    #[error(
+        "{} of device memory are too few: it takes at least {} ({needed} bytes)",
+        exactly(*.budget), rounded_up(*.needed)
+    )]
     MemoryBudget {
         /// The budget.
         budget: u64,

@@ -37,13 +37,22 @@ fn a_budget_too_small_says_the_least_that_works() {
     let bench = Bench::new().with_pool(60);
     let refused = select(&bench, &format!("{BASE} --device cpu --memory 1kB"));
     let refused = refused.fails(1, &["1000 bytes of memory are too few", "at least"]);
-    let words: Vec<&str> = refused.stderr.split_whitespace().collect();
-    let at = words.windows(2).position(|pair| pair == ["at", "least"]);
-    let least: u64 = words[at.unwrap() + 2].parse().unwrap();
+    let between = |from: &str, to: &str| {
+        let (_, rest) = refused.stderr.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let least: u64 = between(" (", " bytes)").parse().unwrap();
     assert!(!bench.has("picks.csv"));
     let less = least - 1;
     select(&bench, &format!("{BASE} --device cpu --memory {less}"))
-        .fails(1, &["at least", &least.to_string()]);
+        .fails(1, &["at least", &format!("({least} bytes)")]);
+    // As it says it, in units.
+    let pasted = between("hint: ", ", or a smaller head");
+    select(
+        &bench,
+        &format!("{BASE} --device cpu --out pasted.csv {pasted}"),
+    )
+    .ok();
     let run = select(
         &bench,
         &format!("{BASE} --device cpu --memory {least} --json"),
@@ -51,6 +60,7 @@ fn a_budget_too_small_says_the_least_that_works() {
     .ok();
     assert!(run.json()["memory"]["host_bytes"].as_u64().unwrap() <= least);
     let small = bench.read("picks.csv");
+    assert_eq!(bench.read("pasted.csv"), small);
     select(&bench, &format!("{BASE} --device cpu --force")).ok();
     assert_eq!(bench.read("picks.csv"), small);
     select(&bench, &format!("{BASE} --memory lots")).fails(2, &["--memory", "512MiB"]);
@@ -111,6 +121,19 @@ fn one_adapter_by_two_names_is_named_twice() {
             .hints(&["equipoise devices"]);
     }
     assert!(!bench.has("picks.csv"));
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_resident_pool_counts_into_the_least_memory_that_works() {
+    let bench = Bench::new().with_pool(300);
+    let flags = format!("{BASE} --device gpu --resident always");
+    let refused = select(&bench, &format!("{flags} --memory 1KiB"));
+    let refused = refused.fails(1, &["1 KiB of memory are too few"]);
+    let (_, hint) = refused.stderr.split_once("hint: ").unwrap();
+    let (pasted, _) = hint.split_once(", or").unwrap();
+    select(&bench, &format!("{flags} {pasted}")).ok();
+    assert!(bench.has("picks.csv"));
 }
 
 #[test]

@@ -103,8 +103,13 @@ impl Machine {
             Resident::Never => false,
         };
         if let (Device::Gpu(choice), true) = (&device, keep) {
-            let engine = gpu_engine(choice, budget)?;
-            return self.with_resident(&engine, scans, lists, console, |engine, plan| {
+            // A pool that has to be there comes first, and blocks take what it leaves.
+            let first = match self.resident {
+                Resident::Always => ResidentPool::bytes(scans.pool)?,
+                _ => 0,
+            };
+            let engine = gpu_engine(choice, budget.map(|budget| budget.saturating_sub(first)))?;
+            return self.with_resident(&engine, scans, (lists, first), console, |engine, plan| {
                 with_fallback(engine, next.as_deref(), |engine| work(engine, plan))
             });
         }
@@ -113,7 +118,7 @@ impl Machine {
                 .with_hint("name one with --device; the CPU reads the pool where it is"));
         }
         let engine = device.engine(budget)?;
-        let plan = self.plan(engine.as_ref(), scans, lists, console)?;
+        let plan = self.plan(engine.as_ref(), scans, (lists, 0), console)?;
         match self.dry_run {
             true => print(plan.as_ref(), console),
             false => with_fallback(engine.as_ref(), next.as_deref(), |engine| {
@@ -127,11 +132,11 @@ impl Machine {
         &self,
         engine: &GpuEngine,
         scans: Scans<'_>,
-        lists: u64,
+        beside: (u64, u64),
         console: Console,
         work: impl FnOnce(&dyn Engine, Option<&Plan>) -> Result<()>,
     ) -> Result<()> {
-        let streamed = self.plan(engine, scans, lists, console)?;
+        let streamed = self.plan(engine, scans, beside, console)?;
         let pool_bytes = ResidentPool::bytes(scans.pool)?;
         let device_bytes = streamed.as_ref().map_or(0, |plan| plan.device_bytes);
         let fits = self
@@ -170,32 +175,45 @@ impl Machine {
         }
     }
 
-    /// The plan of the scan that takes the most; `lists` are the bytes beside the engine's.
+    /// The plan of the scan that takes the most; beside the engine's bytes, the budget has to hold those of `lists`
+    /// and of a `pool` on the device.
     fn plan(
         &self,
         engine: &dyn Engine,
         scans: Scans<'_>,
-        lists: u64,
+        (lists, pool): (u64, u64),
         console: Console,
     ) -> Result<Option<Plan>> {
         let total = |plan: &MemoryPlan| plan.bytes(Place::Host) + plan.bytes(Place::Device);
         let mut largest: Option<MemoryPlan> = None;
+        // What would do for every scan.
+        let mut short: Option<(String, u64)> = None;
         for need in scans.needs.iter().flatten() {
-            let plan = engine.plan(need.shape).map_err(|error| match error {
-                // The lists count too.
-                Error::MemoryBudget { device, needed, .. } => Error::MemoryBudget {
-                    device,
-                    budget: self.memory.unwrap_or_default(),
-                    needed: needed + lists,
-                },
-                error => error,
-            })?;
+            let plan = match engine.plan(need.shape) {
+                Ok(plan) => plan,
+                Err(Error::MemoryBudget { device, needed, .. }) => {
+                    if short.as_ref().is_none_or(|(_, most)| needed > *most) {
+                        short = Some((device, needed));
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if largest
                 .as_ref()
                 .is_none_or(|largest| total(&plan) > total(largest))
             {
                 largest = Some(plan);
             }
+        }
+        if let Some((device, needed)) = short {
+            let (budget, needed) = (self.memory.unwrap_or_default(), needed + lists + pool);
+            let error = Error::MemoryBudget {
+                device,
+                budget,
+                needed,
+            };
+            return Err(error.into());
         }
         let plan = largest.map(|mut plan| {
             plan.add(Place::Host, "lists and float64", lists);
