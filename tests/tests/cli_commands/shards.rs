@@ -276,6 +276,34 @@ fn outputs_that_exist_need_force() {
 }
 
 #[test]
+fn what_is_read_is_not_written_over() {
+    let bench = bench();
+    scan_all(&bench, 1, BASE);
+    let read = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    let whole = read("pool.safetensors");
+    for name in ["pool.safetensors", "head.safetensors", "./labelled.csv"] {
+        let flags = "--device cpu --embeddings pool.safetensors --labelled labelled.csv --force";
+        for command in ["scan --shard 1/1", "select"] {
+            bench
+                .run(&format!("{command} {BASE} {flags} --out {name}"))
+                .fails(2, &[name, "it is read"])
+                .hints(&["another output"]);
+        }
+    }
+    let candidates = read("1.cand");
+    for outs in ["--out 1.cand", "--out m.csv --deepen-out 1.cand"] {
+        bench
+            .run(&format!("merge 1.cand {outs} --force"))
+            .fails(2, &["1.cand", "it is read"]);
+    }
+    assert_eq!(
+        (read("pool.safetensors"), read("1.cand")),
+        (whole, candidates)
+    );
+    assert!(!bench.has("m.csv"));
+}
+
+#[test]
 fn damaged_candidates_are_refused() {
     let bench = bench();
     scan_all(&bench, 1, BASE);

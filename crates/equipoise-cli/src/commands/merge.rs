@@ -7,6 +7,7 @@ use equipoise::pool::{self, Candidates, Deepening, Gathered, PickFormat};
 use equipoise::report::Table;
 use serde::Serialize;
 
+use super::output::{apart, check_output};
 use crate::console::{Console, grouped};
 use crate::failure::{Failure, Result};
 
@@ -42,7 +43,9 @@ struct Report {
 /// # Errors
 /// Where a file cannot be read or does not belong to the others, and where lists are too short.
 pub(crate) fn main(job: &Job, console: Console) -> Result<()> {
-    pool::check_output(&job.out, job.force)?;
+    let inputs = || job.candidates.iter().map(PathBuf::as_path);
+    check_output(&job.out, job.force, inputs())?;
+    apart(&job.deepen_out, inputs())?;
     let read = |path: &PathBuf| Ok((path.clone(), Candidates::read(path)?));
     let files: Vec<_> = job.candidates.iter().map(read).collect::<Result<_>>()?;
     let gathered = Gathered::new(files)?;

@@ -14,6 +14,7 @@ pub(crate) mod inspect;
 pub(crate) mod join;
 pub(crate) mod machine;
 pub(crate) mod merge;
+mod output;
 pub(crate) mod question;
 mod report;
 pub(crate) mod round;

@@ -84,6 +84,17 @@ impl Question {
         }
     }
 
+    /// The files that are neither replaced nor written to.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let one = [
+            Some(&self.embeddings),
+            self.head.as_ref(),
+            self.labelled.as_ref(),
+        ];
+        let paths = one.into_iter().flatten().chain(&self.exclude);
+        paths.map(PathBuf::as_path)
+    }
+
     /// Opens the pool.
     ///
     /// # Errors

@@ -7,10 +7,11 @@ use equipoise::core::engine::Task;
 use equipoise::core::memory::ScanShape;
 use equipoise::core::strategies::{Ranking, Serving, scan_shard, shard_memory, shard_rows};
 use equipoise::core::{Engine, Pool, Request};
-use equipoise::pool::{self, Candidates, Deepening, SharedQuestion};
+use equipoise::pool::{Candidates, Deepening, SharedQuestion};
 use serde::Serialize;
 
 use super::machine::{Machine, Need, Plan, Scans};
+use super::output::check_output;
 use super::question::{Files, Question};
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
@@ -129,8 +130,12 @@ fn print(report: &Report, console: Console) -> Result<()> {
 /// What can be refused before a device is opened or a file is read.
 fn check(job: &Job) -> Result<()> {
     job.question.check()?;
-    pool::check_output(&job.out, job.question.force)?;
-    Ok(())
+    let asked = match &job.depth {
+        Depth::Asked(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let inputs = job.question.inputs().chain(asked);
+    check_output(&job.out, job.question.force, inputs)
 }
 
 /// Scans and writes the candidates; completes the report.

@@ -12,6 +12,7 @@ use super::constraints::Short;
 use super::explain::{self, Explained};
 use super::input::Input;
 use super::machine::{Machine, Plan, Scans};
+use super::output::check_output;
 use super::question::{Files, Question};
 use super::strategy_options::Options;
 use crate::console::{Console, grouped};
@@ -116,7 +117,7 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
 fn check(job: &Job) -> Result<()> {
     job.question.check()?;
     for out in std::iter::once(&job.out).chain(&job.report) {
-        pool::check_output(out, job.question.force)?;
+        check_output(out, job.question.force, job.question.inputs())?;
     }
     Ok(())
 }
