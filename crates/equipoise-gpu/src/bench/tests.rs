@@ -66,7 +66,7 @@ fn every_version_is_its_twin_and_takes_some_time() {
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn workgroup_memory_is_written_before_it_is_read() {
     let engine = engine();
-    let (head, values) = (head(40, 12), numbers(140 * 12, 0.7));
+    let (head, values) = (head(40, 16), numbers(140 * 16, 0.7));
     let half: Vec<f16> = values.iter().map(|x| f16::from_f32(*x)).collect();
     let thresholds = vec![0.04; 40];
     let bench = |values| KernelBench::new(&engine, &head, values, &thresholds).expect("a bench");
