@@ -67,7 +67,7 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
     let gpu = vulkan::ensure_adapter();
     let python = python::ensure(&target());
     if let Err(reason) = &python {
-        eprintln!("xtask: the test that reads a store from Python is ignored: {reason}");
+        eprintln!("xtask: the tests that run Python are ignored: {reason}");
     }
     let chromium = chromium::ensure();
     if let Err(reason) = &chromium {
