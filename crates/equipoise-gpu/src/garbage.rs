@@ -20,7 +20,7 @@ pub(crate) fn garbled(source: &str) -> String {
     let (before, after) = source.split_at(begin);
     // A NaN may not be a constant.
     format!(
-        "{before}    let garbage = bitcast<f32>(0x7fc12345u + min(parameters.dim, 1u));\n{fills}    workgroupBarrier();\n{after}"
+        "{before}    let garbage = bitcast<f32>(0x7fc12345u + lane);\n{fills}    workgroupBarrier();\n{after}"
     )
 }
 

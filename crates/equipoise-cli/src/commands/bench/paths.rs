@@ -49,7 +49,7 @@ impl Setting<'_> {
         if !names().any(|name| self.wants(&name, "resident")) {
             return Ok(Some(Found::default()));
         }
-        self.from_device(engine, &STRATEGIES, "resident")
+        self.on_device(engine, &STRATEGIES, "resident")
     }
 
     /// BASE with every variant of `logits` that the device can run, named: what it takes in all, settling what a wider bound
@@ -72,7 +72,7 @@ impl Setting<'_> {
             let engine = engine?;
             let of_one = [
                 Some(self.selections(&engine, &[&Base], &format!("streamed {name}"))?),
-                self.from_device(&engine, &[&Base], &format!("resident {name}"))?,
+                self.on_device(&engine, &[&Base], &format!("resident {name}"))?,
             ];
             for of_one in of_one {
                 let Some(of_one) = of_one else {
@@ -88,7 +88,7 @@ impl Setting<'_> {
     }
 
     /// From the device's memory; `None` where the pool does not fit there.
-    fn from_device(
+    fn on_device(
         &self,
         engine: &GpuEngine,
         strategies: &[&dyn Strategy],
