@@ -68,6 +68,8 @@ const LANES_F16: &[&str] = &["logits", "lanes", "widen", "values_f16"];
 /// The imports of `logits` for matrix cores.
 const MATRIX_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix"];
 const MATRIX_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix"];
+const SPLIT_16: &[&str] = &["cores_16", "matrix_16", "logits", "matrix", "split_16"];
+const SPLIT_8: &[&str] = &["cores_8", "matrix_8", "logits", "matrix", "split_8"];
 
 /// Where matrices of 16×16 and of 8×8 are.
 const HAVE_16: &[&str] = &["Vulkan"];
@@ -79,9 +81,9 @@ const KERNELS: &[Line] = &[
     plain("logits", "small", "f16", LANES_F16),
     plain("logits", "large", "f32", LANES_F32),
     plain("logits", "large", "f16", LANES_F16),
-    cores(plain("logits", "matrix_split", "16", MATRIX_16), HAVE_16),
+    cores(plain("logits", "matrix_split", "16", SPLIT_16), HAVE_16),
     cores(plain("logits", "matrix", "16", MATRIX_16), HAVE_16),
-    cores(plain("logits", "matrix_split_8", "", MATRIX_8), HAVE_8),
+    cores(plain("logits", "matrix_split", "8", SPLIT_8), HAVE_8),
     cores(plain("logits", "matrix", "8", MATRIX_8), HAVE_8),
     plain("peak", "fma", "", &["peak"]),
     plain("peak", "copy", "", &["peak"]),

@@ -1,5 +1,5 @@
 // Logits by matrix cores, from f16 embeddings and a head of two f16 parts, weight + low. Import
-// cores_16, matrix_16, logits and matrix.
+// cores_16, matrix_16 and split_16, or cores_8, matrix_8 and split_8; logits and matrix.
 //
 // Each matrix of rows meets both parts. After a block of columns the sums go to totals, since matrix
 // cores may truncate what they add, relative to the largest so far.
@@ -8,8 +8,6 @@
 const BLOCK: u32 = 256u;
 
 @group(0) @binding(5) var<storage, read> low: array<vec4<f16>>;
-
-var<workgroup> low_tile: array<Element, STAGES * STAGE>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -24,17 +22,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     put_row(four_at(0u, lane + LANES), row_four(first_row, 0u, lane + LANES));
     put_class(four_at(0u, lane), weight[class_four_at(first_class, 0u, lane)]);
     put_class(four_at(0u, lane + LANES), weight[class_four_at(first_class, 0u, lane + LANES)]);
-    low_tile[four_at(0u, lane)] = low[class_four_at(first_class, 0u, lane)];
-    low_tile[four_at(0u, lane + LANES)] = low[class_four_at(first_class, 0u, lane + LANES)];
+    put_low(four_at(0u, lane), low[class_four_at(first_class, 0u, lane)]);
+    put_low(four_at(0u, lane + LANES), low[class_four_at(first_class, 0u, lane + LANES)]);
     workgroupBarrier();
-    var total_00 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_01 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_10 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_11 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_20 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_21 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_30 = coopLoadT<Sum>(&staging[matrix], SIZE);
-    var total_31 = coopLoadT<Sum>(&staging[matrix], SIZE);
+    var total_00 = no_total(lane, matrix);
+    var total_01 = no_total(lane, matrix);
+    var total_10 = no_total(lane, matrix);
+    var total_11 = no_total(lane, matrix);
+    var total_20 = no_total(lane, matrix);
+    var total_21 = no_total(lane, matrix);
+    var total_30 = no_total(lane, matrix);
+    var total_31 = no_total(lane, matrix);
     var stage = 0u;
     for (var block = 0u; block < parameters.dim; block += BLOCK) {
         var sum_00 = coopLoadT<Sum>(&staging[matrix], SIZE);
@@ -85,35 +83,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             put_row(four_at(stage, lane + LANES), row_1);
             put_class(four_at(stage, lane), class_0);
             put_class(four_at(stage, lane + LANES), class_1);
-            low_tile[four_at(stage, lane)] = low_0;
-            low_tile[four_at(stage, lane + LANES)] = low_1;
+            put_low(four_at(stage, lane), low_0);
+            put_low(four_at(stage, lane + LANES), low_1);
             workgroupBarrier();
         }
-        total_00 = total_00 + sum_00;
-        total_01 = total_01 + sum_01;
-        total_10 = total_10 + sum_10;
-        total_11 = total_11 + sum_11;
-        total_20 = total_20 + sum_20;
-        total_21 = total_21 + sum_21;
-        total_30 = total_30 + sum_30;
-        total_31 = total_31 + sum_31;
+        total_00 = added(lane, matrix, total_00, sum_00);
+        total_01 = added(lane, matrix, total_01, sum_01);
+        total_10 = added(lane, matrix, total_10, sum_10);
+        total_11 = added(lane, matrix, total_11, sum_11);
+        total_20 = added(lane, matrix, total_20, sum_20);
+        total_21 = added(lane, matrix, total_21, sum_21);
+        total_30 = added(lane, matrix, total_30, sum_30);
+        total_31 = added(lane, matrix, total_31, sum_31);
     }
     let row = first_row + rows;
     let slot = first_class + classes;
-    coopStoreT(total_00, &staging[matrix], SIZE);
-    drain(lane, row, slot);
-    coopStoreT(total_01, &staging[matrix], SIZE);
-    drain(lane, row, slot + SIZE);
-    coopStoreT(total_10, &staging[matrix], SIZE);
-    drain(lane, row + SIZE, slot);
-    coopStoreT(total_11, &staging[matrix], SIZE);
-    drain(lane, row + SIZE, slot + SIZE);
-    coopStoreT(total_20, &staging[matrix], SIZE);
-    drain(lane, row + 2u * SIZE, slot);
-    coopStoreT(total_21, &staging[matrix], SIZE);
-    drain(lane, row + 2u * SIZE, slot + SIZE);
-    coopStoreT(total_30, &staging[matrix], SIZE);
-    drain(lane, row + 3u * SIZE, slot);
-    coopStoreT(total_31, &staging[matrix], SIZE);
-    drain(lane, row + 3u * SIZE, slot + SIZE);
+    finish(lane, matrix, row, slot, total_00);
+    finish(lane, matrix, row, slot + SIZE, total_01);
+    finish(lane, matrix, row + SIZE, slot, total_10);
+    finish(lane, matrix, row + SIZE, slot + SIZE, total_11);
+    finish(lane, matrix, row + 2u * SIZE, slot, total_20);
+    finish(lane, matrix, row + 2u * SIZE, slot + SIZE, total_21);
+    finish(lane, matrix, row + 3u * SIZE, slot, total_30);
+    finish(lane, matrix, row + 3u * SIZE, slot + SIZE, total_31);
 }

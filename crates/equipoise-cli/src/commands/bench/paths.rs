@@ -66,10 +66,10 @@ impl Setting<'_> {
             Dtype::F16 => Storage::F16,
             Dtype::F32 => Storage::F32,
         };
+        let rows = RowsChoice::from_env()?;
         for name in engine.logits_variants(self.head, storage) {
             let choice = LogitsChoice::Named(name.into());
-            let engine = GpuEngine::with_variants(Gpu::clone(gpu), &choice, RowsChoice::Auto);
-            let engine = engine?;
+            let engine = GpuEngine::with_variants(Gpu::clone(gpu), &choice, rows)?;
             let of_one = [
                 Some(self.selections(&engine, &[&Base], &format!("streamed {name}"))?),
                 self.on_device(&engine, &[&Base], &format!("resident {name}"))?,
