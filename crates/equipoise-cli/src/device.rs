@@ -169,12 +169,18 @@ impl Device {
     /// # Errors
     /// Where there is no such adapter, or it refuses.
     pub(crate) fn engine(&self, memory: Option<u64>) -> Result<Box<dyn Engine>> {
+        self.sharing(memory, 1)
+    }
+
+    /// The same as one of `engines` that share the host's part of `memory`.
+    fn sharing(&self, memory: Option<u64>, engines: u64) -> Result<Box<dyn Engine>> {
         Ok(match (self, memory) {
             (Device::Cpu, None) => Box::new(CpuEngine::new()),
-            (Device::Cpu, Some(bytes)) => Box::new(CpuEngine::with_memory(bytes)),
+            (Device::Cpu, Some(bytes)) => Box::new(CpuEngine::with_memory(bytes).sharing(engines)),
             (Device::Gpu(choice), memory) => Box::new(gpu_engine(choice, memory)?),
             (Device::Several(devices), memory) => {
-                let engines = devices.iter().map(|device| device.engine(memory));
+                let all = engines * devices.len() as u64;
+                let engines = devices.iter().map(|device| device.sharing(memory, all));
                 Box::new(Several::new(engines.collect::<Result<_>>()?))
             }
         })

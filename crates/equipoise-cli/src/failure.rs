@@ -61,6 +61,11 @@ impl Failure {
         format!("{:#}", self.error).replace(['\n', '\r'], " ")
     }
 
+    /// Whether the command line cannot be meant.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.exit == USAGE
+    }
+
     /// The exit status.
     pub(crate) fn exit(&self) -> u8 {
         self.exit

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::engine::{Answer, Engine, GradientCentres, Precision, Question, Scorer, Task};
-use crate::memory::{MemoryPlan, ScanShape};
-use crate::{Head, Pool, Result, RowSet};
+use crate::memory::{MemoryPlan, Place, ScanShape};
+use crate::{Error, Head, Pool, Result, RowSet};
 
 /// An engine, and the one that goes on where it fails.
 pub struct WithFallback<'a> {
@@ -24,8 +24,16 @@ impl Engine for WithFallback<'_> {
         self.first.name()
     }
 
+    /// What the first takes, and what the next one would take beyond that: it begins when the first has gone.
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
-        self.first.plan(shape)
+        let mut plans = plans(&[self.first, self.next], shape)?;
+        let (next, mut plan) = (plans.swap_remove(1), plans.swap_remove(0));
+        for place in [Place::Host, Place::Device] {
+            let more = next.bytes(place).saturating_sub(plan.bytes(place));
+            let what = format!("more, should {} go on", self.next.name());
+            plan.add(place, what, more);
+        }
+        Ok(plan)
     }
 
     fn scorer<'a>(
@@ -59,7 +67,7 @@ pub struct Several {
 }
 
 impl Several {
-    /// All of `engines`, of which there is at least one.
+    /// All of `engines`, of which there is at least one. Each has its part of a budget of host memory: [`crate::CpuEngine::sharing`].
     pub fn new(engines: Vec<Box<dyn Engine>>) -> Self {
         let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
         Self {
@@ -76,8 +84,8 @@ impl Engine for Several {
 
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
         let mut all = MemoryPlan::default();
-        for engine in &self.engines {
-            let plan = engine.plan(shape)?;
+        let engines: Vec<&dyn Engine> = self.engines.iter().map(|engine| &**engine).collect();
+        for (engine, plan) in engines.iter().zip(plans(&engines, shape)?) {
             all.rows = all.rows.max(plan.rows);
             all.depth += plan.depth;
             for part in plan.parts {
@@ -109,6 +117,30 @@ impl Engine for Several {
         SeveralScorer::of(&self.engines, |engine| {
             engine.gradient_scorer(head, centres, pool)
         })
+    }
+}
+
+/// The plans of all engines.
+///
+/// # Errors
+/// Where budgets are too small, that of the engine that needs most: what is named works for all.
+fn plans(engines: &[&dyn Engine], shape: ScanShape) -> Result<Vec<MemoryPlan>> {
+    let mut made = Vec::with_capacity(engines.len());
+    let mut short: Option<(u64, Error)> = None;
+    for engine in engines {
+        match engine.plan(shape) {
+            Ok(plan) => made.push(plan),
+            Err(error @ Error::MemoryBudget { needed, .. }) => {
+                if short.as_ref().is_none_or(|(most, _)| needed > *most) {
+                    short = Some((needed, error));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match short {
+        Some((_, error)) => Err(error),
+        None => Ok(made),
     }
 }
 

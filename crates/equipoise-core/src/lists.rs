@@ -55,19 +55,29 @@ pub(crate) struct List {
     pub(crate) entries: Vec<Slot>,
     pub(crate) keep: usize,
     limit: Option<f64>,
+    /// The limit that rows before this block's made.
+    before: Option<f64>,
     /// Whether entries came since it was narrowed.
     grown: bool,
 }
 
-/// Entries beyond twice those to keep before a list is worth settling.
+/// Entries beyond twice those to keep before a list is worth settling; and so many more while a block's candidates come.
 const SLACK: usize = 64;
 
-/// Most entries that memory is reserved for.
+/// Most entries that memory is reserved for at once.
 const MOST_RESERVED: usize = 1 << 20;
 
 /// Most entries of a list that keeps `keep`, between blocks.
 fn crowd(keep: usize) -> usize {
     keep.saturating_mul(2).saturating_add(SLACK)
+}
+
+/// Most entries of a list that keeps `keep`, at any time.
+fn most(keep: usize) -> usize {
+    match keep {
+        0 => 0,
+        _ => crowd(keep).saturating_add(SLACK),
+    }
 }
 
 impl List {
@@ -76,16 +86,14 @@ impl List {
             entries: Vec::new(),
             keep,
             limit: None,
+            before: None,
             grown: false,
         }
     }
 
-    /// Entries of a list of `keep` rows at most, candidates of one block aside.
-    pub(crate) fn most(keep: usize) -> u64 {
-        match keep {
-            0 => 0,
-            _ => crowd(keep) as u64,
-        }
+    /// Entries that it may come to hold.
+    pub(crate) fn most(&self) -> usize {
+        most(self.keep)
     }
 
     /// Whether there may be rows that are not in the list.
@@ -115,30 +123,64 @@ impl List {
         }
     }
 
-    /// Adds an entry of a row after those that made the limit, if it may be among the first.
-    pub(crate) fn push(&mut self, entry: Slot) {
-        if self.keep > 0 && self.limit.is_none_or(|limit| entry.lower < limit) {
-            self.entries.push(entry);
-            self.grown = true;
-        }
+    /// Says that later entries are of rows after those seen so far, in any order.
+    pub(crate) fn begin_block(&mut self) {
+        self.before = self.limit;
     }
 
-    /// [`List::push`] of a block's candidates.
-    pub(crate) fn extend(&mut self, start: usize, places: &[Place]) {
-        if self.keep == 0 || places.is_empty() {
-            return;
+    /// Adds an entry if it may be among the first: returns false, and does nothing, where the list has to be settled before.
+    pub(crate) fn push(&mut self, entry: Slot) -> bool {
+        if !self.admits()(&entry) {
+            return true;
         }
-        if self.entries.capacity() == 0 {
-            // All it may come to hold: growing would touch as much memory again.
-            self.entries
-                .reserve_exact(crowd(self.keep).min(MOST_RESERVED));
+        if !self.has_room() {
+            return false;
         }
-        let slots = places.iter().map(|place| Slot::of(start, place));
-        match self.limit {
-            None => self.entries.extend(slots),
-            Some(limit) => self.entries.extend(slots.filter(|slot| slot.lower < limit)),
-        }
+        self.entries.push(entry);
         self.grown = true;
+        true
+    }
+
+    /// [`List::push`] of a block's candidates; returns how many it looked at before it has to be settled.
+    pub(crate) fn extend(&mut self, start: usize, places: &[Place]) -> usize {
+        if self.keep == 0 {
+            return places.len();
+        }
+        let mut left = places;
+        while !left.is_empty() && self.has_room() {
+            let (next, rest) = left.split_at(left.len().min(self.most() - self.entries.len()));
+            let admits = self.admits();
+            let slots = next.iter().map(|place| Slot::of(start, place));
+            self.entries.extend(slots.filter(admits));
+            self.grown = true;
+            left = rest;
+        }
+        places.len() - left.len()
+    }
+
+    /// What a block's entries have to meet. Those of earlier rows win ties; among those of the block that is not known yet.
+    fn admits(&self) -> impl Fn(&Slot) -> bool + use<> {
+        let keeps = self.keep > 0;
+        let before = self.before.unwrap_or(f64::INFINITY);
+        let (any, limit) = (self.before.is_none(), self.limit.unwrap_or(f64::INFINITY));
+        move |slot| keeps && (any || slot.lower < before) && slot.lower <= limit
+    }
+
+    /// Whether an entry finds room, with memory for it, once the list is narrowed.
+    fn has_room(&mut self) -> bool {
+        let most = self.most();
+        if self.entries.len() == most {
+            self.narrow();
+            if self.is_crowded() {
+                return false;
+            }
+        }
+        if self.entries.len() == self.entries.capacity() {
+            // As much as it may come to hold, if that is not very much: growing would touch as much memory again.
+            let wanted = most.min(MOST_RESERVED.max(self.entries.len().saturating_mul(2)));
+            self.entries.reserve_exact(wanted - self.entries.len());
+        }
+        true
     }
 
     /// Lowers the limit to what the entries allow and drops those beyond it, where that is worth
@@ -169,11 +211,10 @@ impl List {
         self.entries.len() > crowd(self.keep)
     }
 
-    /// Takes the settled `entries` for its own, and keeps the first of them, in order.
-    pub(crate) fn replace(&mut self, mut entries: Vec<Slot>) {
-        entries.sort_unstable_by(Slot::order);
-        entries.truncate(self.keep);
-        self.entries = entries;
+    /// Keeps the first of its entries, which are settled, in order.
+    pub(crate) fn sort(&mut self) {
+        self.entries.sort_unstable_by(Slot::order);
+        self.entries.truncate(self.keep);
         if let (true, Some(last)) = (self.entries.len() == self.keep, self.entries.last()) {
             self.tightened(last.upper);
         }
@@ -207,11 +248,42 @@ impl List {
     }
 }
 
-/// Bytes that lists of `keep` rows each take at most, with what is known of their rows, in a pool of `rows`;
-/// candidates of one block aside.
+/// Bytes that lists of `keep` rows each take at most, with what is known of their rows, in a pool of `rows`; and what it takes to look
+/// through them.
 pub(crate) fn bytes(keep: impl IntoIterator<Item = usize>, rows: usize) -> u64 {
-    let slots: u64 = keep.into_iter().map(List::most).sum();
-    slots * size_of::<Slot>() as u64 + Known::bytes(slots, rows)
+    let (mut slots, mut longest, mut lists) = (0u64, 0, 0);
+    for keep in keep {
+        slots = slots.saturating_add(most(keep) as u64);
+        longest = longest.max(most(keep));
+        lists += 1;
+    }
+    // Each thread narrows one; then one is divided at a time, into entries that are certain and others.
+    let numbers = rayon::current_num_threads().min(lists) * size_of::<i64>();
+    let divided = 2 * size_of::<Slot>() + 2 * size_of::<f64>();
+    // While it grows, a very long one is there twice, the first time half as long.
+    let grown = if longest > MOST_RESERVED {
+        size_of::<Slot>() / 2
+    } else {
+        0
+    };
+    let of_longest = longest as u64 * (numbers + divided + grown) as u64;
+    // Fresh ones beside those that they take the place of.
+    let empty = (2 * lists * (size_of::<List>() + size_of::<f32>())) as u64;
+    (slots.saturating_mul(size_of::<Slot>() as u64))
+        .saturating_add(Known::bytes(slots, rows))
+        .saturating_add(of_longest)
+        .saturating_add(empty)
+}
+
+/// Bytes of what is known of rows in such a list, which [`bytes()`] counts, too.
+pub(crate) fn known_bytes(keep: usize, rows: usize) -> u64 {
+    Known::bytes(most(keep) as u64, rows)
+}
+
+/// Bytes of what is known of rows in such lists, beside those of a pass that is made meanwhile.
+pub(crate) fn held_bytes(keep: &[usize], rows: usize) -> u64 {
+    let slots = keep.iter().map(|keep| most(*keep) as u64);
+    Known::held_bytes(slots.fold(0, u64::saturating_add), rows)
 }
 
 /// Rows that are among the first of a list, and those that may be.
@@ -310,6 +382,7 @@ mod tests {
         }
         list.narrow();
         assert_eq!((rows(&list), list.limit()), (vec![0, 1, 2], Some(4.0)));
+        list.begin_block();
         list.push(entry(4.0, 4.0, 3));
         list.push(entry(0.5, 1.0, 4));
         list.narrow();
@@ -342,9 +415,49 @@ mod tests {
         let mut list = List::new(1);
         list.push(entry(f64::INFINITY, f64::INFINITY, 0));
         list.narrow();
-        list.push(entry(f64::INFINITY, f64::INFINITY, 1));
-        assert_eq!(rows(&list), [0]);
+        // Unless it is of the same block, whose rows come in any order.
+        list.push(entry(f64::INFINITY, f64::INFINITY, 3));
+        list.begin_block();
+        list.push(entry(f64::INFINITY, f64::INFINITY, 4));
+        assert_eq!(rows(&list), [0, 3]);
         assert_eq!(list.threshold(), UNREACHABLE);
+    }
+
+    /// What is pushed beyond its room is neither lost nor held, and rows of a block come in any order.
+    #[test]
+    fn a_list_has_room_for_what_it_is_said_to_hold() {
+        let keep = 3;
+        let numbers = crate::random::Philox::new(1, crate::random::Purpose::Drawing, 0, 0);
+        let (mut list, mut all) = (List::new(keep), Vec::new());
+        let settle = |list: &mut List| {
+            for slot in list.entries.iter_mut().filter(|slot| !slot.is_settled()) {
+                *slot = entry(slot.lower + 0.5, slot.lower + 0.5, slot.row);
+            }
+            list.sort();
+        };
+        for block in 0..20 {
+            list.begin_block();
+            let rows = numbers
+                .permutation(500)
+                .into_iter()
+                .map(|row| block * 500 + row);
+            for row in rows.rev() {
+                // Few keys, many ties; the bounds of a block overlap all along.
+                let key = 20.0 - (numbers.uniform(row as u64) * 10.0).floor() - block as f64 / 8.0;
+                all.push(entry(key, key, row));
+                let open = entry(key - 0.5, key + 30.0, row);
+                if !list.push(open) {
+                    settle(&mut list);
+                    assert!(list.push(open));
+                }
+                assert!(list.entries.len() <= list.most());
+                assert!(list.entries.capacity() <= list.most());
+            }
+            list.narrow();
+        }
+        settle(&mut list);
+        all.sort_by(Slot::order);
+        assert_eq!(list.entries, all[..keep]);
     }
 
     #[test]
@@ -383,11 +496,10 @@ mod tests {
     #[test]
     fn settled_entries_are_kept_in_order() {
         let mut list = List::new(2);
-        list.replace(vec![
-            entry(2.0, 2.0, 1),
-            entry(1.0, 1.0, 9),
-            entry(2.0, 2.0, 0),
-        ]);
+        for (key, row) in [(2.0, 1), (1.0, 9), (2.0, 0)] {
+            list.push(entry(key, key, row));
+        }
+        list.sort();
         assert_eq!((rows(&list), list.limit()), (vec![9, 0], Some(2.0)));
         let mut none = List::new(0);
         none.push(entry(0.0, 0.0, 0));

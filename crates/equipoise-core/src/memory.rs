@@ -53,6 +53,15 @@ impl MemoryPlan {
     }
 }
 
+/// Bytes of host memory that a scan takes of each row of a block, beside an engine's answer, where `task` makes lists: engines
+/// plan them.
+pub fn scanned_row_bytes(task: Task) -> u64 {
+    match task {
+        Task::Boundaries => crate::known::Known::block_bytes(1),
+        Task::Nearest | Task::NearestGradient { .. } => 0,
+    }
+}
+
 /// What a scan's memory depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanShape {

@@ -87,16 +87,15 @@ impl<'a> Operations<'a> {
         }
         let mut best = Vec::with_capacity(lists.len());
         for list in lists {
-            let exact = &mut self.scan.exact;
-            let entries = exact.entries(&list.entries);
+            let (exact, keep) = (&mut self.scan.exact, list.keep);
             let picks = match order {
-                RowOrder::Score(score) => exact.row_picks(score, &entries)?,
-                RowOrder::Custom(score) => exact.key_picks(score, &entries)?,
+                RowOrder::Score(score) => exact.best_rows(score, list)?,
+                RowOrder::Custom(score) => exact.key_picks(score, &list.entries)?,
             };
             let listed = |(entry, pick): &(Entry, Pick)| Listed::of(entry.lower, pick);
             let mut listed: Vec<Listed> = picks.iter().map(listed).collect();
             listed.sort_unstable_by(Listed::order);
-            listed.truncate(list.keep);
+            listed.truncate(keep);
             best.push(listed);
         }
         Ok(best)
@@ -125,7 +124,8 @@ impl<'a> Operations<'a> {
         let lists = self.scan.class_lists(available, &keep)?;
         let mut best = Vec::with_capacity(classes);
         for (class, mut list) in lists.into_iter().enumerate() {
-            let entries = self.scan.exact.settle_list(class, &mut list)?;
+            self.scan.exact.settle_list(class, &mut list)?;
+            let entries = self.scan.exact.entries(&list.entries);
             let entries = entries.into_iter().map(|entry| (class, entry));
             let described = self.scan.exact.described(entries.collect())?;
             let listed = |(class, entry): &(usize, Entry)| {

@@ -1,5 +1,8 @@
 //! What a strategy returns.
 
+use crate::known::Entry;
+use crate::lists::Slot;
+
 /// One selected row, with why. Fields a strategy does not define are `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pick {
@@ -32,6 +35,18 @@ impl Pick {
             beat: None,
         }
     }
+}
+
+/// Bytes that so many picks by a score of their own take while they are made: as they are chosen, settled, and answered.
+pub(crate) fn row_picks_bytes(count: usize) -> u64 {
+    let each = size_of::<Slot>() + size_of::<(Entry, Pick)>() + size_of::<Pick>();
+    (count * each) as u64
+}
+
+/// The same of picks of classes, each with a place for what settles it.
+pub(crate) fn class_picks_bytes(count: usize) -> u64 {
+    let each = size_of::<(usize, Entry)>() + size_of::<&mut Entry>() + size_of::<Pick>();
+    (count * each) as u64
 }
 
 /// Says of picks in pick order, of `candidates` rows, their places and how many rows each beat: whatever is not

@@ -8,6 +8,11 @@ pub struct RowSet {
 }
 
 impl RowSet {
+    /// Bytes of a set over `rows` rows.
+    pub(crate) fn bytes(rows: usize) -> u64 {
+        (rows.div_ceil(64) * size_of::<u64>()) as u64
+    }
+
     /// The set of none of `rows` rows.
     pub fn none(rows: usize) -> Self {
         Self {

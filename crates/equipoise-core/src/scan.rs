@@ -31,7 +31,8 @@ pub(crate) type Best = (Vec<(Entry, Pick)>, bool);
 /// Passes over one pool with one head: an engine's scorer, and what settles its bounds.
 pub(crate) struct Scan<'a> {
     engine: &'a dyn Engine,
-    scorer: Box<dyn Scorer + 'a>,
+    /// None after a failure that nothing falls back on.
+    scorer: Option<Box<dyn Scorer + 'a>>,
     work: Work<'a>,
     pub(crate) exact: Exact<'a>,
 }
@@ -74,7 +75,7 @@ impl<'a> Scan<'a> {
         let (engine, scorer) = open(engine, request, head, work, &mut selection)?;
         Ok(Self {
             engine,
-            scorer,
+            scorer: Some(scorer),
             work,
             exact: Exact::new(request, head, selection),
         })
@@ -87,7 +88,7 @@ impl<'a> Scan<'a> {
         mut visit: impl FnMut(&Answer),
     ) -> Result<()> {
         let work = self.work;
-        self.blocks(available, |_, _, answer| {
+        self.blocks(available, 0, |_, _, answer| {
             answer.into_iter().for_each(&mut visit);
             Ok(match work {
                 Work::Gradients(_) => Asked::NearestGradient,
@@ -118,17 +119,11 @@ impl<'a> Scan<'a> {
     ) -> Result<Vec<Best>> {
         let mut lists: Vec<List> = keep.iter().map(|keep| List::new(*keep)).collect();
         self.add_rows(score, available, &mut lists, group)?;
-        let entries = self
-            .exact
-            .entries(lists.iter().flat_map(|list| &list.entries));
-        let mut picks = self.exact.row_picks(score, &entries)?.into_iter();
-        let best = lists.iter().map(|list| {
-            let mut best: Vec<_> = picks.by_ref().take(list.entries.len()).collect();
-            best.sort_unstable_by(|(a, _), (b, _)| a.order(b));
-            best.truncate(list.keep);
-            (best, list.is_full())
+        let best = lists.into_iter().map(|list| {
+            let full = list.is_full();
+            Ok((self.exact.best_rows(score, list)?, full))
         });
-        Ok(best.collect())
+        best.collect()
     }
 
     /// Adds the rows of `available`, each to the list of its group. They come after those that are there.
@@ -140,7 +135,8 @@ impl<'a> Scan<'a> {
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
         let exponentials = score != RowScore::Mase;
-        self.blocks(available, |exact, scorer, answer| {
+        let slots = slots(lists);
+        self.blocks(available, slots, |exact, scorer, answer| {
             if let Some(answer) = answer {
                 exact.add_statistics(score, scorer, answer, lists, &group)?;
             }
@@ -156,7 +152,8 @@ impl<'a> Scan<'a> {
         lists: &mut [List],
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
-        self.blocks(available, |exact, _, answer| {
+        let slots = slots(lists);
+        self.blocks(available, slots, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_keys(score, answer, lists, &group)?;
             }
@@ -173,7 +170,8 @@ impl<'a> Scan<'a> {
 
     /// Adds the rows of `available` to the classes' lists. They come after those that are there.
     pub(crate) fn add_to_classes(&mut self, available: &RowSet, lists: &mut [List]) -> Result<()> {
-        self.blocks(available, |exact, _, answer| {
+        let slots = slots(lists);
+        self.blocks(available, slots, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_candidates(answer, lists)?;
             }
@@ -182,15 +180,19 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Scores the available rows in ascending blocks, leaving out long stretches without any. `visit`
-    /// is shown each block's answer and says what to ask of the next block.
+    /// Scores the available rows in ascending blocks, leaving out long stretches without any, for lists that may come to hold
+    /// `slots`. `visit` is shown each block's answer and says what to ask of the next block.
     fn blocks<'q>(
         &mut self,
         available: &RowSet,
+        slots: u64,
         mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked<'q>>,
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
-        self.exact.known.begin();
+        let scorer = self.scorer.as_deref().ok_or(Error::Broken)?;
+        self.exact
+            .known
+            .begin(slots, available.len(), scorer.max_rows());
         let mut blocks = Blocks {
             next: available.first_from(0),
             flying: VecDeque::new(),
@@ -200,7 +202,7 @@ impl<'a> Scan<'a> {
             fruitful: usize::MAX,
         };
         let mut answer = Answer::default();
-        let mut asked = visit(&mut self.exact, self.scorer.as_ref(), None)?;
+        let mut asked = visit(&mut self.exact, scorer, None)?;
         while blocks.next < rows || !blocks.flying.is_empty() {
             let done = self.step(&mut blocks, available, &asked, &mut answer);
             match done {
@@ -208,7 +210,8 @@ impl<'a> Scan<'a> {
                 Ok(true) => {
                     blocks.expect_as_many(&answer);
                     self.exact.note_nonfinite(&answer.nonfinite)?;
-                    asked = visit(&mut self.exact, self.scorer.as_ref(), Some(&answer))?;
+                    let scorer = self.scorer.as_deref().ok_or(Error::Broken)?;
+                    asked = visit(&mut self.exact, scorer, Some(&answer))?;
                     (self.exact.request.progress)(answer.rows as u64);
                 }
                 Err(error) => self.recover(error, &mut blocks)?,
@@ -236,14 +239,15 @@ impl<'a> Scan<'a> {
         answer: &mut Answer,
     ) -> Result<bool> {
         let pool = self.exact.request.pool;
-        let room = blocks.flying.len() < self.scorer.depth();
+        let scorer = self.scorer.as_deref_mut().ok_or(Error::Broken)?;
+        let room = blocks.flying.len() < scorer.depth();
         if room && blocks.next < pool.rows() {
-            let most = self.scorer.max_rows().min(blocks.most);
+            let most = scorer.max_rows().min(blocks.most);
             let most = most.min(blocks.fruitful).max(1);
             let size = available.stretch(blocks.next, blocks.size.min(most), GAP_ROWS);
             blocks.tried = size;
             let question = asked.question();
-            let taken = self.scorer.submit(blocks.next, size, available, question)?;
+            let taken = scorer.submit(blocks.next, size, available, question)?;
             if taken == 0 {
                 return Err(Error::Read {
                     row: blocks.next,
@@ -255,7 +259,7 @@ impl<'a> Scan<'a> {
             blocks.size = blocks.size.saturating_mul(2).min(most);
             return Ok(false);
         }
-        self.scorer.collect(answer)?;
+        scorer.collect(answer)?;
         let (start, taken) = blocks.flying.pop_front().unwrap_or_default();
         if !answer.overflow {
             return Ok(true);
@@ -267,7 +271,7 @@ impl<'a> Scan<'a> {
             });
         }
         self.exact.selection.retries += 1;
-        self.scorer.discard();
+        scorer.discard();
         blocks.again(start);
         blocks.size = taken / 2;
         Ok(false)
@@ -283,7 +287,9 @@ impl<'a> Scan<'a> {
             Error::Device { .. } => 0,
             error => return Err(error),
         };
-        self.scorer.discard();
+        if let Some(scorer) = &mut self.scorer {
+            scorer.discard();
+        }
         blocks.again(start);
         if smaller > 0 {
             (blocks.most, blocks.size) = (smaller, smaller);
@@ -293,13 +299,21 @@ impl<'a> Scan<'a> {
         let Some(next) = self.engine.fallback() else {
             return Err(error);
         };
+        // Its memory is free before the next one takes any.
+        self.scorer = None;
         let (request, head) = (self.exact.request, self.exact.head);
         self.exact.selection.fallbacks.push(error.to_string());
         let selection = &mut self.exact.selection;
-        (self.engine, self.scorer) = open(next, request, head, self.work, selection)?;
+        let (engine, scorer) = open(next, request, head, self.work, selection)?;
+        (self.engine, self.scorer) = (engine, Some(scorer));
         (blocks.most, blocks.size) = (usize::MAX, self.first_rows());
         Ok(())
     }
+}
+
+/// Entries that lists may come to hold.
+fn slots(lists: &[List]) -> u64 {
+    lists.iter().map(|list| list.most() as u64).sum()
 }
 
 /// The first engine, of `engine` and those it falls back on, that makes a scorer.

@@ -224,18 +224,19 @@ impl<'e> Stream<'e> {
                 scan.add_rows(score, rows, lists, |_| 0)?;
                 let slots = lists[0].entries.iter();
                 let (new, mut slots): (Vec<Slot>, Vec<Slot>) = slots.partition(|slot| is_new(slot));
-                let new = scan.exact.entries(&new);
                 for (entry, pick) in scan.exact.row_picks(score, &new)? {
                     slots.push(entry.slot());
                     known.push(Listed::of(entry.lower, &pick));
                 }
-                lists[0].replace(slots);
+                lists[0].entries = slots;
+                lists[0].sort();
             }
             Ranking::Classes => {
                 scan.add_to_classes(rows, lists)?;
                 for (class, list) in lists.iter_mut().enumerate() {
                     if list.entries.iter().any(is_new) {
-                        let settled = scan.exact.settle_list(class, list)?.into_iter();
+                        scan.exact.settle_list(class, list)?;
+                        let settled = scan.exact.entries(&list.entries).into_iter();
                         // The others were described when they were new.
                         let new = settled.filter(|entry| is_new(&entry.slot()));
                         let new = new.map(|entry| (class, entry)).collect();

@@ -35,6 +35,8 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
             "select base",
             "select mase",
             "select margin",
+            "select confidence",
+            "select entropy",
             // By burn.
             "logits",
             "row_statistics",

@@ -43,9 +43,10 @@ fn a_budget_too_small_says_the_least_that_works() {
     };
     let least: u64 = between(" (", " bytes)").parse().unwrap();
     assert!(!bench.has("picks.csv"));
-    let less = least - 1;
-    select(&bench, &format!("{BASE} --device cpu --memory {less}"))
-        .fails(1, &["at least", &format!("({least} bytes)")]);
+    // What has been read takes a little more or less in each run.
+    let less = least - (128 << 10);
+    let refused = select(&bench, &format!("{BASE} --device cpu --memory {less}"));
+    refused.fails(1, &["at least"]);
     // As it says it, in units.
     let pasted = between("hint: ", ", or a smaller head");
     select(

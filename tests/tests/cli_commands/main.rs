@@ -10,6 +10,7 @@ mod demo;
 mod embed;
 mod inspect;
 mod machine;
+mod memory;
 mod round;
 mod select;
 mod shards;

@@ -15,7 +15,7 @@ pub(crate) struct MachineArgs {
     /// Print what memory the scan would take, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Go on with this device where the other one fails
+    /// Go on with this device where the other one does not open, or fails
     #[arg(long, value_name = "DEVICE")]
     fallback: Option<DeviceWish>,
 }

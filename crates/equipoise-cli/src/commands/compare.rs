@@ -113,32 +113,36 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     let files = &inputs[0].files;
     let truth = truth(job, files)?;
-    let needs = inputs.iter().map(Input::need).collect::<Result<Vec<_>>>()?;
+    let needs = inputs
+        .iter()
+        .map(|input| input.need(&job.machine))
+        .collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
         needs: &needs,
     };
-    job.machine.with_engine(wish, scans, console, |engine, _| {
-        let lines = inputs
-            .iter()
-            .map(|input| line(input, truth.as_ref(), engine, console));
-        let strategies = lines.collect::<Result<Vec<_>>>()?;
-        let report = Report {
-            device: engine.name().to_owned(),
-            rows: pool.rows(),
-            available: files.available.len(),
-            labelled: files.labelled.len(),
-            budget: first.budget,
-            seed: job.seed,
-            overlap: overlap(&strategies),
-            strategies,
-        };
-        if let Some(figure) = &job.figure {
-            let svg = bars_svg(&charts(&report)).map_err(Failure::new)?;
-            OutputFile::write_all_to(figure, first.force, svg.as_bytes())?;
-        }
-        console.report(&report, text)
-    })
+    job.machine
+        .with_engine(wish, scans, console, |engine, granted| {
+            let lines = inputs
+                .iter()
+                .map(|input| line(input, truth.as_ref(), (engine, granted.memory), console));
+            let strategies = lines.collect::<Result<Vec<_>>>()?;
+            let report = Report {
+                device: engine.name().to_owned(),
+                rows: pool.rows(),
+                available: files.available.len(),
+                labelled: files.labelled.len(),
+                budget: first.budget,
+                seed: job.seed,
+                overlap: overlap(&strategies),
+                strategies,
+            };
+            if let Some(figure) = &job.figure {
+                let svg = bars_svg(&charts(&report)).map_err(Failure::new)?;
+                OutputFile::write_all_to(figure, first.force, svg.as_bytes())?;
+            }
+            console.report(&report, text)
+        })
 }
 
 fn truth(job: &Job, files: &Files<'_>) -> Result<Option<Truth>> {
@@ -160,7 +164,7 @@ fn truth(job: &Job, files: &Files<'_>) -> Result<Option<Truth>> {
 fn line(
     input: &Input<'_>,
     truth: Option<&Truth>,
-    engine: &dyn Engine,
+    (engine, memory): (&dyn Engine, u64),
     console: Console,
 ) -> Result<Line> {
     let (question, files) = (input.question, &input.files);
@@ -172,7 +176,7 @@ fn line(
         engine,
         &Request {
             progress: &|rows| bar.inc(rows),
-            ..input.request()
+            ..input.request(memory)
         },
     );
     let seconds = started.elapsed().as_secs_f64();

@@ -4,12 +4,13 @@
 use equipoise::core::combined::WithFallback;
 use equipoise::core::engine::Task;
 use equipoise::core::memory::{MemoryPlan, Place, ScanShape};
+use equipoise::core::strategies::MEMORY;
 use equipoise::core::{Engine, Error, Pool};
 use equipoise::gpu::{GpuEngine, ResidentPool};
-use equipoise::report::Table;
-use serde::Serialize;
 
-use crate::console::{Console, grouped};
+use super::memory_plan::{Plan, print};
+use crate::allocator;
+use crate::console::Console;
 use crate::device::{Device, DeviceWish, gpu_engine};
 use crate::failure::{Failure, Result};
 
@@ -37,11 +38,11 @@ pub(crate) struct Machine {
 }
 
 /// What one scan needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Need {
     pub shape: ScanShape,
-    /// Bytes of lists and of float64.
-    pub bytes: u64,
+    /// Bytes of lists and of float64, for each of [`Machine::allowances`].
+    pub bytes: Vec<u64>,
 }
 
 /// The scans of one pool; `None` stands for a selection without one.
@@ -51,178 +52,278 @@ pub(crate) struct Scans<'a> {
     pub needs: &'a [Option<Need>],
 }
 
-/// A plan as it is printed.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Plan {
-    pub device: String,
-    /// Most rows of a block.
-    pub rows: usize,
-    /// Blocks in flight.
-    pub depth: usize,
-    pub host_bytes: u64,
-    pub device_bytes: u64,
-    pub parts: Vec<Part>,
+/// What selections may take.
+pub(crate) struct Granted {
+    /// None where nothing is scanned.
+    pub plan: Option<Plan>,
+    /// What [`equipoise::core::Request::memory`] has to be for the plan to hold.
+    pub memory: u64,
+    /// Why devices were given up before the first scan.
+    pub given_up: Vec<String>,
 }
 
-/// One use of memory.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Part {
-    pub what: String,
-    pub place: &'static str,
-    pub bytes: u64,
+/// A way to divide the memory.
+#[derive(Debug, Clone, Copy)]
+struct Division {
+    allowance: u64,
+    /// Bytes of lists and of float64.
+    lists: u64,
+    /// Bytes of the pool, if it is to be on the device.
+    pool: Option<u64>,
 }
+
+/// Bytes that are named beyond what is needed when a budget is too small: what has been read takes a little more or less
+/// in each run.
+const SPARE: u64 = 64 << 10;
 
 impl Machine {
-    /// Plans the scans, says so, and has `work` done with the engine and the plan; not in a dry run.
+    /// What the lists of selections may be told to do with, the most first: a part of the budget, or nothing beyond the least.
+    pub(crate) fn allowances(&self) -> Vec<u64> {
+        match self.memory {
+            None => vec![MEMORY],
+            Some(memory) => [MEMORY, memory / 4, memory / 16, memory / 64, 0]
+                .into_iter()
+                .filter(|allowance| *allowance <= MEMORY)
+                .collect(),
+        }
+    }
+
+    /// Plans the scans, says so, and has `work` done with the engine and what it may take; not in a dry run.
     ///
     /// # Errors
-    /// Where a device is missing or fails, or the memory budget is too small; whatever `work` says.
+    /// Where a device is missing or fails and nothing falls back on another, or the memory budget is too small; whatever
+    /// `work` says.
     pub(crate) fn with_engine(
         &self,
         wish: &DeviceWish,
         scans: Scans<'_>,
         console: Console,
-        work: impl FnOnce(&dyn Engine, Option<&Plan>) -> Result<()>,
+        work: impl FnOnce(&dyn Engine, &Granted) -> Result<()>,
     ) -> Result<()> {
-        let lists = scans.needs.iter().flatten().map(|need| need.bytes);
-        let lists = lists.max().unwrap_or(0);
-        // What the lists leave.
-        let budget = self.memory.map(|memory| memory.saturating_sub(lists));
-        let device = wish.resolve()?;
-        let next = match &self.fallback {
-            Some(wish) => Some(wish.resolve()?.engine(budget)?),
-            None => None,
-        };
-        let keep = match self.resident {
-            Resident::Auto => {
-                let needs = || scans.needs.iter().flatten();
-                // Some make many passes over the pool.
-                needs().count() > 1 || needs().any(|need| need.shape.task != Task::Boundaries)
+        let mut given_up = Vec::new();
+        let (device, next) = match &self.fallback {
+            None => (wish.resolve()?, None),
+            Some(other) => {
+                let other = other.resolve()?;
+                // Whether it opens, before anything is planned.
+                let opened = |device: Device| device.engine(None).map(|_| device);
+                match wish.resolve().and_then(opened) {
+                    Ok(device) => (device, Some(other)),
+                    Err(failure) if failure.is_usage() => return Err(failure),
+                    Err(failure) => {
+                        given_up.push(failure.message());
+                        (other, None)
+                    }
+                }
             }
-            Resident::Always => true,
-            Resident::Never => false,
         };
-        if let (Device::Gpu(choice), true) = (&device, keep) {
-            // A pool that has to be there comes first, and blocks take what it leaves.
-            let first = match self.resident {
-                Resident::Always => ResidentPool::bytes(scans.pool)?,
-                _ => 0,
-            };
-            let engine = gpu_engine(choice, budget.map(|budget| budget.saturating_sub(first)))?;
-            return self.with_resident(&engine, scans, (lists, first), console, |engine, plan| {
-                with_fallback(engine, next.as_deref(), |engine| work(engine, plan))
-            });
-        }
-        if self.resident == Resident::Always {
+        if self.resident == Resident::Always && !matches!(device, Device::Gpu(_)) {
             return Err(Failure::usage("--resident always needs one GPU")
                 .with_hint("name one with --device; the CPU reads the pool where it is"));
         }
-        let engine = device.engine(budget)?;
-        let plan = self.plan(engine.as_ref(), scans, (lists, 0), console)?;
-        match self.dry_run {
-            true => print(plan.as_ref(), console),
-            false => with_fallback(engine.as_ref(), next.as_deref(), |engine| {
-                work(engine, plan.as_ref())
-            }),
+        let read = allocator::restart() as u64;
+        let mut refused = None;
+        for division in self.divisions(&device, scans)? {
+            let ready = Ready::new(self, (&device, next.as_ref()), scans, (division, read))?;
+            match ready {
+                Ok(ready) => {
+                    let given_up = std::mem::take(&mut given_up);
+                    return self.run(&ready, (scans, division), given_up, console, work);
+                }
+                Err(error) => refused = Some(error),
+            }
         }
+        // The last division is the one that takes least.
+        Err(refused.map_or_else(
+            || Failure::new("no way to divide the memory"),
+            Failure::from,
+        ))
     }
 
-    /// [`Machine::with_engine`], with the pool on the device if it fits.
-    fn with_resident(
-        &self,
-        engine: &GpuEngine,
-        scans: Scans<'_>,
-        beside: (u64, u64),
-        console: Console,
-        work: impl FnOnce(&dyn Engine, Option<&Plan>) -> Result<()>,
-    ) -> Result<()> {
-        let streamed = self.plan(engine, scans, beside, console)?;
-        let pool_bytes = ResidentPool::bytes(scans.pool)?;
-        let device_bytes = streamed.as_ref().map_or(0, |plan| plan.device_bytes);
-        let fits = self
-            .memory
-            .is_none_or(|memory| pool_bytes + device_bytes <= memory);
-        if self.dry_run {
-            let plan = streamed.map(|plan| {
-                if fits {
-                    plan.with_pool(pool_bytes)
-                } else {
-                    plan
-                }
-            });
-            return print(plan.as_ref(), console);
-        }
-        let bar = console.bar(scans.pool.rows() as u64, "sending");
-        let sent = match fits {
-            true => ResidentPool::new(engine, scans.pool, &|rows| bar.inc(rows)),
-            false => Err(Error::MemoryBudget {
-                device: engine.name().into(),
-                budget: self.memory.unwrap_or_default(),
-                needed: pool_bytes + device_bytes,
-            }),
+    /// The ways to divide the memory, the best first.
+    fn divisions(&self, device: &Device, scans: Scans<'_>) -> Result<Vec<Division>> {
+        let lists = |at: usize| {
+            let needs = scans.needs.iter().flatten();
+            needs.map(|need| need.bytes[at]).max().unwrap_or(0)
         };
-        bar.finish_and_clear();
-        match (sent, self.resident) {
-            (Ok(resident), _) => {
-                let plan = streamed.map(|plan| plan.with_pool(pool_bytes));
-                work(&resident, plan.as_ref())
+        let allowances = self.allowances();
+        let last = allowances.len() - 1;
+        // Lists have a quarter, if they do with that; the least leaves most to the engine.
+        let quarter = self.memory.map_or(u64::MAX, |memory| memory / 4);
+        let first = (0..last).find(|at| lists(*at) <= quarter).unwrap_or(last);
+        let pool = match self.keeps(device, scans) {
+            true => Some(ResidentPool::bytes(scans.pool)?),
+            false => None,
+        };
+        let mut pools = vec![pool];
+        if pool.is_some() && self.resident == Resident::Auto && self.memory.is_some() {
+            pools.push(None);
+        }
+        let divided = pools.into_iter().flat_map(|pool| {
+            let mut places = vec![first, last];
+            places.dedup();
+            let division = move |at: usize| (at, pool);
+            places.into_iter().map(division)
+        });
+        Ok(divided
+            .map(|(at, pool)| Division {
+                allowance: allowances[at],
+                lists: lists(at),
+                pool,
+            })
+            .collect())
+    }
+
+    /// Whether the pool is to be on the device, if it fits.
+    fn keeps(&self, device: &Device, scans: Scans<'_>) -> bool {
+        let needs = || scans.needs.iter().flatten();
+        matches!(device, Device::Gpu(_))
+            && match self.resident {
+                // Some make many passes over the pool.
+                Resident::Auto => {
+                    needs().count() > 1 || needs().any(|need| need.shape.task != Task::Boundaries)
+                }
+                Resident::Always => true,
+                Resident::Never => false,
             }
-            (Err(Error::OutOfMemory { .. } | Error::MemoryBudget { .. }), Resident::Auto) => {
+    }
+
+    /// Says the plan, and has `work` done; with the pool on the device where it is to be there.
+    fn run(
+        &self,
+        ready: &Ready,
+        (scans, division): (Scans<'_>, Division),
+        given_up: Vec<String>,
+        console: Console,
+        work: impl FnOnce(&dyn Engine, &Granted) -> Result<()>,
+    ) -> Result<()> {
+        for why in &given_up {
+            console.warn(format!("{why}: went on with another device"));
+        }
+        if self.dry_run {
+            return print(ready.plan.as_ref(), console);
+        }
+        if let Some(plan) = &ready.plan {
+            console.note(plan.line());
+        }
+        let granted = Granted {
+            plan: ready.plan.clone(),
+            memory: division.allowance,
+            given_up,
+        };
+        let next = ready.next.as_deref();
+        let (engine, Some(_)) = (&ready.engine, division.pool) else {
+            return with_fallback(ready.engine.as_dyn(), next, |engine| work(engine, &granted));
+        };
+        let Opened::Gpu(gpu) = engine else {
+            return with_fallback(engine.as_dyn(), next, |engine| work(engine, &granted));
+        };
+        let bar = console.bar(scans.pool.rows() as u64, "sending");
+        let sent = ResidentPool::new(gpu, scans.pool, &|rows| bar.inc(rows));
+        bar.finish_and_clear();
+        match (sent, next) {
+            (Ok(resident), _) => with_fallback(&resident, next, |engine| work(engine, &granted)),
+            (Err(Error::OutOfMemory { .. }), _) if self.resident == Resident::Auto => {
                 console.note("the pool does not fit the device: it is streamed each time");
-                work(engine, streamed.as_ref())
+                with_fallback(engine.as_dyn(), next, |engine| work(engine, &granted))
+            }
+            (Err(error @ (Error::OutOfMemory { .. } | Error::Device { .. })), Some(next)) => {
+                console.warn(format!("{error}: went on with another device"));
+                let mut granted = granted;
+                granted.given_up.push(error.to_string());
+                work(next, &granted)
             }
             (Err(error), _) => Err(error.into()),
         }
     }
+}
 
-    /// The plan of the scan that takes the most; beside the engine's bytes, the budget has to hold those of `lists`
-    /// and of a `pool` on the device.
-    fn plan(
-        &self,
-        engine: &dyn Engine,
+/// An engine that was opened.
+enum Opened {
+    /// One that can keep a pool.
+    Gpu(GpuEngine),
+    Other(Box<dyn Engine>),
+}
+
+impl Opened {
+    fn as_dyn(&self) -> &dyn Engine {
+        match self {
+            Opened::Gpu(engine) => engine,
+            Opened::Other(engine) => engine.as_ref(),
+        }
+    }
+}
+
+/// Engines whose budgets suffice, and the plan of the scan that takes the most.
+struct Ready {
+    engine: Opened,
+    next: Option<Box<dyn Engine>>,
+    plan: Option<Plan>,
+}
+
+impl Ready {
+    /// Engines within what `division` and what has been `read` leave of the memory.
+    ///
+    /// # Errors
+    /// Where a device is missing or fails; within, where the budget is too small.
+    fn new(
+        machine: &Machine,
+        (device, next): (&Device, Option<&Device>),
         scans: Scans<'_>,
-        (lists, pool): (u64, u64),
-        console: Console,
-    ) -> Result<Option<Plan>> {
-        let total = |plan: &MemoryPlan| plan.bytes(Place::Host) + plan.bytes(Place::Device);
+        (division, read): (Division, u64),
+    ) -> Result<Result<Self, Error>> {
+        let beside = read + division.lists;
+        let left = |beside| machine.memory.map(|memory| memory.saturating_sub(beside));
+        let engine = match (device, division.pool) {
+            (Device::Gpu(choice), Some(pool)) => {
+                Opened::Gpu(gpu_engine(choice, left(beside + pool))?)
+            }
+            _ => Opened::Other(device.engine(left(beside))?),
+        };
+        let next = next.map(|next| next.engine(left(beside))).transpose()?;
         let mut largest: Option<MemoryPlan> = None;
+        let total = |plan: &MemoryPlan| plan.bytes(Place::Host) + plan.bytes(Place::Device);
         // What would do for every scan.
-        let mut short: Option<(String, u64)> = None;
+        let mut short: Option<Error> = None;
+        let mut most = 0;
         for need in scans.needs.iter().flatten() {
-            let plan = match engine.plan(need.shape) {
-                Ok(plan) => plan,
+            let mut planned = Err(Error::Broken);
+            with_fallback(engine.as_dyn(), next.as_deref(), |engine| {
+                planned = engine.plan(need.shape);
+                Ok(())
+            })?;
+            match planned {
+                Ok(plan)
+                    if largest
+                        .as_ref()
+                        .is_none_or(|other| total(&plan) > total(other)) =>
+                {
+                    largest = Some(plan);
+                }
+                Ok(_) => {}
                 Err(Error::MemoryBudget { device, needed, .. }) => {
-                    if short.as_ref().is_none_or(|(_, most)| needed > *most) {
-                        short = Some((device, needed));
+                    if short.is_none() || needed > most {
+                        most = needed;
+                        short = Some(Error::MemoryBudget {
+                            device,
+                            budget: machine.memory.unwrap_or_default(),
+                            needed: needed + beside + division.pool.unwrap_or(0) + SPARE,
+                        });
                     }
-                    continue;
                 }
                 Err(error) => return Err(error.into()),
-            };
-            if largest
-                .as_ref()
-                .is_none_or(|largest| total(&plan) > total(largest))
-            {
-                largest = Some(plan);
             }
         }
-        if let Some((device, needed)) = short {
-            let (budget, needed) = (self.memory.unwrap_or_default(), needed + lists + pool);
-            let error = Error::MemoryBudget {
-                device,
-                budget,
-                needed,
-            };
-            return Err(error.into());
+        if let Some(error) = short {
+            return Ok(Err(error));
         }
         let plan = largest.map(|mut plan| {
-            plan.add(Place::Host, "lists and float64", lists);
-            Plan::of(engine.name(), &plan)
+            plan.add(Place::Host, "lists and float64", division.lists);
+            plan.add(Place::Host, "what has been read", read);
+            plan.add(Place::Device, "pool", division.pool.unwrap_or(0));
+            Plan::of(engine.as_dyn().name(), &plan)
         });
-        if let (Some(plan), false) = (&plan, self.dry_run) {
-            console.note(plan.line());
-        }
-        Ok(plan)
+        Ok(Ok(Self { engine, next, plan }))
     }
 }
 
@@ -234,77 +335,6 @@ fn with_fallback(
     match next {
         Some(next) => work(&WithFallback::new(engine, next)),
         None => work(engine),
-    }
-}
-
-/// Prints the plan alone.
-fn print(plan: Option<&Plan>, console: Console) -> Result<()> {
-    match plan {
-        Some(plan) => console.report(plan, Plan::table),
-        None => console.report(&serde_json::json!({}), |_| {
-            "nothing is scanned: no memory worth a plan\n".into()
-        }),
-    }
-}
-
-impl Plan {
-    fn of(device: &str, plan: &MemoryPlan) -> Self {
-        let parts = plan.parts.iter().map(|part| Part {
-            what: part.what.clone(),
-            place: match part.place {
-                Place::Host => "host",
-                Place::Device => "device",
-            },
-            bytes: part.bytes,
-        });
-        Self {
-            device: device.into(),
-            rows: plan.rows,
-            depth: plan.depth,
-            host_bytes: plan.bytes(Place::Host),
-            device_bytes: plan.bytes(Place::Device),
-            parts: parts.collect(),
-        }
-    }
-
-    fn with_pool(mut self, bytes: u64) -> Self {
-        self.device_bytes += bytes;
-        self.parts.push(Part {
-            what: "pool".into(),
-            place: "device",
-            bytes,
-        });
-        self
-    }
-
-    fn line(&self) -> String {
-        let device = match self.device_bytes {
-            0 => String::new(),
-            bytes => format!(", of the device {}", mebibytes(bytes)),
-        };
-        format!(
-            "{}: blocks of up to {} rows, {} in flight; memory of the host {}{device} at most",
-            self.device,
-            grouped(self.rows),
-            self.depth,
-            mebibytes(self.host_bytes)
-        )
-    }
-
-    fn table(&self) -> String {
-        let mut table = Table::new(["memory", "of", "MiB"]);
-        for part in &self.parts {
-            let bytes = format!("{:.1}", part.bytes as f64 / f64::from(1 << 20));
-            table.row([part.what.clone(), part.place.into(), bytes]);
-        }
-        format!("{table}\n{}\n", self.line())
-    }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    match bytes >> 20 {
-        0 => format!("{} KiB", grouped(bytes.div_ceil(1 << 10) as usize)),
-        _ => format!("{} MiB", grouped(bytes.div_ceil(1 << 20) as usize)),
     }
 }
 

@@ -13,6 +13,7 @@ mod input;
 pub(crate) mod inspect;
 pub(crate) mod join;
 pub(crate) mod machine;
+mod memory_plan;
 pub(crate) mod merge;
 mod output;
 pub(crate) mod question;

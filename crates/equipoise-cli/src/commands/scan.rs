@@ -10,9 +10,11 @@ use equipoise::core::{Engine, Pool, Request};
 use equipoise::pool::{Candidates, Deepening, SharedQuestion};
 use serde::Serialize;
 
-use super::machine::{Machine, Need, Plan, Scans};
+use super::machine::{Granted, Machine, Need, Scans};
+use super::memory_plan::Plan;
 use super::output::check_output;
 use super::question::{Files, Question};
+use crate::allocator;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::{Failure, Result};
@@ -61,6 +63,8 @@ pub(crate) struct Report {
     pub fallbacks: Vec<String>,
     /// What the scan was planned to take.
     pub memory: Option<Plan>,
+    /// Bytes of the host's memory that were in use at most, mapped files aside.
+    pub peak_bytes: usize,
     pub seconds: f64,
 }
 
@@ -93,26 +97,34 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
         retries: 0,
         fallbacks: Vec::new(),
         memory: None,
+        peak_bytes: 0,
         seconds: started.elapsed().as_secs_f64(),
     };
     let Some(depths) = depths(job, &serving, &shared)? else {
         return print(&report, console);
     };
     let head = files.request(question).head_for(strategy)?;
+    let bytes = job.machine.allowances().into_iter().map(|memory| {
+        let request = Request {
+            memory,
+            ..files.request(question)
+        };
+        shard_memory(&request, head, &serving, &depths, rows.len())
+    });
     let need = Need {
         shape: ScanShape::of(head, files.pool, Task::Boundaries)?,
-        bytes: shard_memory(head, &serving, &depths, rows.len()),
+        bytes: bytes.collect(),
     };
     let scans = Scans {
         pool: &pool,
         needs: &[Some(need)],
     };
     let machine = &job.machine;
-    machine.with_engine(wish, scans, console, |engine, plan| {
+    machine.with_engine(wish, scans, console, |engine, granted| {
         let of = (&files, &serving, &depths[..]);
         let mut report = Report {
-            memory: plan.cloned(),
-            ..scan(job, shared, of, engine, report, console)?
+            memory: granted.plan.clone(),
+            ..scan(job, shared, of, (engine, granted), report, console)?
         };
         report.seconds = started.elapsed().as_secs_f64();
         print(&report, console)
@@ -146,7 +158,7 @@ fn scan(
     job: &Job,
     shared: SharedQuestion,
     (files, serving, depths): (&Files<'_>, &Serving, &[usize]),
-    engine: &dyn Engine,
+    (engine, granted): (&dyn Engine, &Granted),
     report: Report,
     console: Console,
 ) -> Result<Report> {
@@ -155,6 +167,7 @@ fn scan(
     let bar = console.bar(report.rows as u64, "scanning");
     let request = Request {
         progress: &|rows| bar.inc(rows),
+        memory: granted.memory,
         ..files.request(question)
     };
     let named = (report.strategy, job.ranking);
@@ -175,7 +188,8 @@ fn scan(
         nonfinite_rows: selection.nonfinite,
         settled: selection.settled,
         retries: selection.retries,
-        fallbacks: selection.fallbacks,
+        fallbacks: [granted.given_up.clone(), selection.fallbacks].concat(),
+        peak_bytes: allocator::most(),
         ..report
     })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use equipoise::core::strategies::MEMORY;
 use equipoise::core::{Engine, Pick, Pool, Request, Selection};
 use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
@@ -11,10 +12,12 @@ use serde::Serialize;
 use super::constraints::Short;
 use super::explain::{self, Explained};
 use super::input::Input;
-use super::machine::{Machine, Plan, Scans};
+use super::machine::{Machine, Scans};
+use super::memory_plan::Plan;
 use super::output::check_output;
 use super::question::{Files, Question};
 use super::strategy_options::Options;
+use crate::allocator;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
 use crate::failure::Result;
@@ -68,6 +71,8 @@ pub(crate) struct Report {
     pub explained: Vec<Explained>,
     /// What the scan was planned to take; none where there is no scan.
     pub memory: Option<Plan>,
+    /// Bytes of the host's memory that were in use at most so far, mapped files aside.
+    pub peak_bytes: usize,
     /// From embeddings in memory to picks.
     pub scan_seconds: f64,
     /// With reading and writing files.
@@ -91,18 +96,23 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
         .iter()
         .map(|job| Input::read(&job.question, (&job.options, job.seed), &pool, console));
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
-    let needs = inputs.iter().map(Input::need).collect::<Result<Vec<_>>>()?;
+    let needs = inputs
+        .iter()
+        .map(|input| input.need(&batch.machine))
+        .collect::<Result<Vec<_>>>()?;
     let scans = Scans {
         pool: &pool,
         needs: &needs,
     };
     batch
         .machine
-        .with_engine(wish, scans, console, |engine, plan| {
+        .with_engine(wish, scans, console, |engine, granted| {
             for (job, input) in batch.jobs.iter().zip(&inputs) {
+                let answered = answer(job, input, (engine, granted.memory), console)?;
                 let report = Report {
-                    memory: plan.cloned(),
-                    ..answer(job, input, engine, console)?
+                    memory: granted.plan.clone(),
+                    fallbacks: [granted.given_up.clone(), answered.fallbacks].concat(),
+                    ..answered
                 };
                 console.note(summary(&report));
                 if console.json {
@@ -130,11 +140,16 @@ pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Re
     check(job)?;
     let pool = job.question.open(console)?;
     let input = Input::read(&job.question, (&job.options, job.seed), &pool, console)?;
-    answer(job, &input, engine, console)
+    answer(job, &input, (engine, MEMORY), console)
 }
 
 /// Selects, writes the picks and whatever else the job wants.
-fn answer(job: &Job, input: &Input<'_>, engine: &dyn Engine, console: Console) -> Result<Report> {
+fn answer(
+    job: &Job,
+    input: &Input<'_>,
+    (engine, memory): (&dyn Engine, u64),
+    console: Console,
+) -> Result<Report> {
     let started = Instant::now();
     let (question, files) = (input.question, &input.files);
     let explained = explain::rows(&job.explain, files.pool.ids())?;
@@ -143,7 +158,7 @@ fn answer(job: &Job, input: &Input<'_>, engine: &dyn Engine, console: Console) -
         engine,
         &Request {
             progress: &|rows| bar.inc(rows),
-            ..input.request()
+            ..input.request(memory)
         },
     );
     bar.finish_and_clear();
@@ -167,7 +182,7 @@ fn answer(job: &Job, input: &Input<'_>, engine: &dyn Engine, console: Console) -
         console.warn(Short::of(short, &names).line());
     }
     let named = (ids, &names[..]);
-    let request = input.request();
+    let request = input.request(memory);
     let explained = explain::run(&explained, question.strategy, &request, &selection, named)?;
     for row in &explained {
         console.note(row.text());
@@ -219,6 +234,7 @@ fn report(
         notices: selection.notices.clone(),
         explained: Vec::new(),
         memory: None,
+        peak_bytes: allocator::most(),
         scan_seconds,
         seconds: started.elapsed().as_secs_f64(),
     }

@@ -4,7 +4,7 @@ use super::centres::Centres;
 use super::plan::CpuPlan;
 use super::scorer::CpuScorer;
 use crate::engine::{Engine, GradientCentres, Scorer, Task};
-use crate::memory::{MemoryPlan, ScanShape};
+use crate::memory::{MemoryPlan, Place, ScanShape, rounded_up};
 use crate::{Error, Head, Pool, Result};
 
 /// Environment variable that names products.
@@ -47,11 +47,24 @@ impl CpuProducts {
 }
 
 /// The engine of machines without a GPU: products, then rayon over rows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct CpuEngine {
     max_rows: Option<usize>,
     memory: Option<u64>,
+    /// Engines that share it.
+    sharing: u64,
     products: CpuProducts,
+}
+
+impl Default for CpuEngine {
+    fn default() -> Self {
+        Self {
+            max_rows: None,
+            memory: None,
+            sharing: 1,
+            products: CpuProducts::default(),
+        }
+    }
 }
 
 impl CpuEngine {
@@ -76,24 +89,64 @@ impl CpuEngine {
         }
     }
 
+    /// The same engine, one of so many (1 or more) that share its memory: it takes its part.
+    pub fn sharing(self, engines: u64) -> Self {
+        Self {
+            sharing: engines.max(1),
+            ..self
+        }
+    }
+
     /// The same engine with products named here, not in `EQUIPOISE_CPU_LOGITS`; [`CpuProducts::Auto`] leaves it to that.
     pub fn with_products(self, products: CpuProducts) -> Self {
         Self { products, ..self }
     }
 
     fn parts(&self, shape: ScanShape) -> Result<CpuPlan> {
+        let own = self.memory.map(|memory| memory / self.sharing);
+        self.parts_within(shape, own)?
+            .map_err(|needed| Error::MemoryBudget {
+                device: self.name().into(),
+                budget: self.memory.unwrap_or_default(),
+                needed: needed.saturating_mul(self.sharing),
+            })
+    }
+
+    /// The plan within so many bytes; within, the least that would do.
+    fn parts_within(
+        &self,
+        shape: ScanShape,
+        bytes: Option<u64>,
+    ) -> Result<std::result::Result<CpuPlan, u64>> {
         let products = match self.products {
             CpuProducts::Auto => CpuProducts::from_env()?,
             named => named,
         };
-        CpuPlan::new(shape, self.max_rows, self.memory, products).map_err(|needed| {
-            Error::MemoryBudget {
-                device: self.name().into(),
-                budget: self.memory.unwrap_or_default(),
-                needed,
-            }
-        })
+        Ok(CpuPlan::new(shape, self.max_rows, bytes, products))
     }
+
+    /// [`CpuEngine::parts`] in memory that the system gives: smaller ones where it refuses. `gives` says whether it gives so
+    /// many bytes.
+    fn parts_given(&self, shape: ScanShape, gives: impl Fn(u64) -> bool) -> Result<CpuPlan> {
+        let mut plan = self.parts(shape)?;
+        loop {
+            let bytes = plan.memory(shape).bytes(Place::Host);
+            if gives(bytes) {
+                return Ok(plan);
+            }
+            let less = self.parts_within(shape, Some(bytes / 2))?;
+            plan = less.map_err(|_| Error::OutOfMemory {
+                device: self.name().into(),
+                message: format!("the system refuses {}", rounded_up(bytes)),
+            })?;
+        }
+    }
+}
+
+/// Whether the system gives so many bytes, asked for at once: an allocation that is refused later ends the process.
+fn gives(bytes: u64) -> bool {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 impl Engine for CpuEngine {
@@ -111,7 +164,7 @@ impl Engine for CpuEngine {
         pool: &'a dyn Pool,
         task: Task,
     ) -> Result<Box<dyn Scorer + 'a>> {
-        let plan = self.parts(ScanShape::of(head, pool, task)?)?;
+        let plan = self.parts_given(ScanShape::of(head, pool, task)?, gives)?;
         Ok(Box::new(CpuScorer::new(plan, head, pool, task, None)))
     }
 
@@ -125,7 +178,7 @@ impl Engine for CpuEngine {
             centres: centres.embeddings.classes(),
         };
         let centres = Centres::new(head, centres)?;
-        let plan = self.parts(ScanShape::of(head, pool, task)?)?;
+        let plan = self.parts_given(ScanShape::of(head, pool, task)?, gives)?;
         Ok(Box::new(CpuScorer::new(
             plan,
             head,
@@ -139,6 +192,26 @@ impl Engine for CpuEngine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_memory_is_refused_parts_are_smaller() {
+        let shape = ScanShape {
+            rows: 100_000,
+            dim: 512,
+            classes: 1000,
+            width: 4,
+            task: Task::Boundaries,
+        };
+        let (engine, all) = (CpuEngine::new(), |_| true);
+        let bytes = |plan: CpuPlan| plan.memory(shape).bytes(Place::Host);
+        let free = bytes(engine.parts_given(shape, all).unwrap());
+        let most = free / 3;
+        let small = engine.parts_given(shape, |bytes| bytes <= most).unwrap();
+        assert!(bytes(small) <= most && bytes(small) > most / 4);
+        let refused = engine.parts_given(shape, |_| false).unwrap_err();
+        assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
+        assert!(gives(1 << 20) && !gives(u64::MAX / 4));
+    }
 
     #[test]
     fn products_are_known_by_name() {

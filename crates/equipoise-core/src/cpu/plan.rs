@@ -9,7 +9,7 @@ use super::rough::rounding::RoundedRows;
 use super::rough::trial::integers_pay;
 use super::row::LANES;
 use crate::engine::{Candidate, Candidates, Nearest, NearestGradient, Task};
-use crate::memory::{MemoryPlan, Place, ScanShape, within};
+use crate::memory::{MemoryPlan, Place, ScanShape, scanned_row_bytes, within};
 
 /// Most rows of a part.
 const PART_ROWS: usize = 512;
@@ -191,6 +191,8 @@ impl CpuPlan {
                 return plan;
             }
         }
+        let known = self.max_rows.min(shape.rows) as u64 * scanned_row_bytes(shape.task);
+        plan.add(Place::Host, "what is known of a block's rows", known);
         // As they are found, and by class, this block's and the last one's, in memory that grows by doubling.
         let candidates = (self.capacity + self.threads * classes) as u64;
         let found = 2 * candidates * size_of::<Candidate>() as u64;

@@ -3,6 +3,7 @@
 use super::{Request, Selection, Strategy};
 use crate::class_means::ClassMeans;
 use crate::engine::Task;
+use crate::exact;
 use crate::exact_sums::ExactSums;
 use crate::imbalance::Imbalance;
 use crate::memory::ScanShape;
@@ -74,7 +75,7 @@ impl Strategy for Balancing {
         // Of each row its square, its random key and its place in their order.
         let of_rows = (rows * 3 * size_of::<u64>()) as u64;
         let means = ClassMeans::bytes(head.classes(), dim);
-        Ok(distances + of_rows + means + ExactSums::bytes(head))
+        Ok(distances + of_rows + means + exact::bytes(request, head))
     }
 
     fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {

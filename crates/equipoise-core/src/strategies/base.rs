@@ -5,10 +5,10 @@ use super::serve::{Serving, Source, depths, serve};
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::engine::NO_CLASS;
-use crate::exact_sums::ExactSums;
+use crate::exact;
 use crate::known::Entry;
-use crate::lists::{self, First, List};
-use crate::pick::number;
+use crate::lists::{self, First, List, Slot};
+use crate::pick::{class_picks_bytes, number};
 use crate::scan::Scan;
 use crate::{Engine, Error, Pick, Result, RowSet};
 
@@ -39,15 +39,14 @@ impl Strategy for Base {
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         let head = request.head_for(self.name())?;
         let serving = Serving::of_classes(request, head)?;
-        let rows = request.available.len();
-        let (keep, others) = match request.constraints.any() {
-            true => (
-                constrained::depths(&serving, rows),
-                constrained::bytes(request),
-            ),
-            false => (fitting(serving.depths(rows), rows), 0),
+        let picked = constrained::most_picks(request, &serving);
+        let others = match request.constraints.any() {
+            true => constrained::bytes(request, picked),
+            false => 0,
         };
-        Ok(lists::bytes(keep, rows) + others + ExactSums::bytes(head))
+        let lists = Depths::new(request, &serving).bytes;
+        let left = RowSet::bytes(request.pool.rows());
+        Ok(lists + others + left + class_picks_bytes(picked) + exact::bytes(request, head))
     }
 
     fn ranking(&self) -> Option<Ranking> {
@@ -61,7 +60,8 @@ impl Strategy for Base {
         }
         let serving = Serving::of_classes(request, head)?;
         let mut scan = Scan::new(engine, request, head)?;
-        let taken = serve(&mut Scanned::new(&mut scan, &serving)?, &serving)?;
+        let depths = Depths::new(request, &serving);
+        let taken = serve(&mut Scanned::new(&mut scan, &serving, depths)?, &serving)?;
         let mut taken = scan.exact.settle(taken)?;
         for class in taken.chunk_by_mut(|(a, _), (b, _)| a == b) {
             class.sort_unstable_by(|(_, a), (_, b)| a.order(b));
@@ -85,35 +85,74 @@ impl Strategy for Base {
     }
 }
 
+/// How many candidates each class keeps of the first pass, and what the lists of later ones may take.
+pub(super) struct Depths {
+    keep: Vec<usize>,
+    /// Bytes of lists, at any time.
+    bytes: u64,
+}
+
+impl Depths {
+    pub(super) fn new(request: &Request<'_>, serving: &Serving) -> Self {
+        let rows = request.available.len();
+        let (keep, deepest) = match request.constraints.any() {
+            true => {
+                let keep = constrained::depths(serving, rows);
+                // Whatever a class looks at may be out of the question.
+                let some = |keep: &usize| if *keep > 0 { rows } else { 0 };
+                let deepest = keep.iter().map(some).collect();
+                (keep, deepest)
+            }
+            false => {
+                let keep = fitting(serving.depths(rows), rows);
+                (keep, fitting(serving.most(), rows))
+            }
+        };
+        let least = bytes(&keep, rows);
+        let more = bytes(&deepest, rows).saturating_sub(least);
+        Self {
+            bytes: least + more.min(request.memory / 4),
+            keep,
+        }
+    }
+}
+
+/// Bytes of lists of which some may be held while others are made anew.
+fn bytes(keep: &[usize], rows: usize) -> u64 {
+    lists::bytes(keep.iter().copied(), rows) + lists::held_bytes(keep, rows)
+}
+
 /// Candidates of one pass over the pool, and of more where classes run out of them.
 pub(super) struct Scanned<'s, 'a> {
     scan: &'s mut Scan<'a>,
     quotas: &'s [usize],
     lists: Vec<List>,
+    /// Bytes that they may take.
+    bytes: u64,
     /// Available rows not taken.
     pub(super) left: RowSet,
 }
 
 impl<'s, 'a> Scanned<'s, 'a> {
-    fn new(scan: &'s mut Scan<'a>, serving: &'s Serving) -> Result<Self> {
-        let rows = scan.exact.available().len();
-        Self::with_lists(scan, serving, &fitting(serving.depths(rows), rows))
-    }
-
-    /// With lists that keep so many rows.
-    pub(super) fn with_lists(
+    pub(super) fn new(
         scan: &'s mut Scan<'a>,
         serving: &'s Serving,
-        keep: &[usize],
+        depths: Depths,
     ) -> Result<Self> {
         let left = scan.exact.available().clone();
-        let lists = scan.class_lists(&left, keep)?;
+        let lists = scan.class_lists(&left, &depths.keep)?;
         Ok(Self {
             scan,
             quotas: &serving.quotas,
             lists,
+            bytes: depths.bytes,
             left,
         })
+    }
+
+    /// Forgets the list of a class that takes no more.
+    pub(super) fn close(&mut self, class: usize) {
+        self.lists[class] = List::new(0);
     }
 
     /// The first rows left for a class, at most `count`, in order; none where its list has run out.
@@ -136,13 +175,58 @@ impl<'s, 'a> Scanned<'s, 'a> {
         self.left.len() - self.scan.exact.selection.nonfinite.len()
     }
 
-    /// Makes a class's list anew, of the rows that are left.
-    pub(super) fn refill_class(&mut self, class: usize, depth: usize) -> Result<()> {
-        self.scan.exact.selection.refills += 1;
+    /// Makes a class's list anew, of the rows that are left, to that depth or as deep as memory allows, but no less than `least`.
+    pub(super) fn refill_class(&mut self, class: usize, depth: usize, least: usize) -> Result<()> {
         let mut keep = vec![0; self.lists.len()];
         keep[class] = depth;
-        let mut fresh = self.scan.class_lists(&self.left, &keep)?;
-        self.lists[class] = fresh.swap_remove(class);
+        let keep = self.within(keep, class, least);
+        self.make(&keep)
+    }
+
+    /// `keep`, if need be less, so that lists take no more than they may: those of which nothing is to be kept stay as they are.
+    /// `first` needs `least`; others need not be made anew.
+    fn within(&self, mut keep: Vec<usize>, first: usize, least: usize) -> Vec<usize> {
+        let rows = self.left.len();
+        loop {
+            let all = keep.iter().zip(&self.lists);
+            let all: Vec<usize> = all
+                .map(|(keep, list)| if *keep > 0 { *keep } else { list.keep })
+                .collect();
+            if bytes(&all, rows) <= self.bytes {
+                return keep;
+            }
+            let mut changed = false;
+            for (class, keep) in keep.iter_mut().enumerate() {
+                let half = *keep / 2;
+                let less = match class == first {
+                    true => half.max(least).min(*keep),
+                    false if half < self.quotas[class] => 0,
+                    false => half,
+                };
+                changed |= less < *keep;
+                *keep = less;
+            }
+            if !changed {
+                return keep;
+            }
+        }
+    }
+
+    /// Scans the rows that are left for fresh lists of the classes of which something is to be kept.
+    fn make(&mut self, keep: &[usize]) -> Result<()> {
+        self.scan.exact.selection.refills += 1;
+        for (list, keep) in self.lists.iter_mut().zip(keep) {
+            if *keep > 0 {
+                *list = List::new(0);
+            }
+        }
+        self.scan.exact.known.hold(&self.lists);
+        let fresh = self.scan.class_lists(&self.left, keep)?;
+        for ((list, fresh), keep) in self.lists.iter_mut().zip(fresh).zip(keep) {
+            if *keep > 0 {
+                *list = fresh;
+            }
+        }
         Ok(())
     }
 
@@ -150,23 +234,25 @@ impl<'s, 'a> Scanned<'s, 'a> {
     /// tell which these are.
     fn first(&mut self, class: usize, count: usize) -> Result<Vec<Entry>> {
         let (left, list) = (&self.left, &mut self.lists[class]);
-        let First { certain, doubtful } = list.first(count, |row| left.contains(row));
-        let mut first = self.scan.exact.entries(&certain);
-        let doubtful = self.scan.exact.entries(&doubtful).into_iter();
-        let doubtful = doubtful.map(|entry| (class, entry)).collect();
-        let mut doubtful = self.scan.exact.settle(doubtful)?;
-        doubtful.sort_unstable_by(|(_, a), (_, b)| a.order(b));
-        let missing = count - first.len();
-        first.extend(doubtful.into_iter().take(missing).map(|(_, entry)| entry));
+        let exact = &mut self.scan.exact;
+        let First {
+            certain,
+            mut doubtful,
+        } = list.first(count, |row| left.contains(row));
+        exact.settle_slots(class, &mut doubtful)?;
+        doubtful.sort_unstable_by(Slot::order);
+        let mut first = certain;
+        doubtful.truncate(count - first.len());
+        first.append(&mut doubtful);
         let limit = list.limit().unwrap_or(f64::INFINITY);
-        let is_below = |entry: &Entry| entry.upper < limit;
+        let is_below = |slot: &Slot| slot.upper < limit;
         if !list.is_full() || (first.len() == count && first.iter().all(is_below)) {
-            return Ok(first);
+            return Ok(exact.entries(&first));
         }
         // At its limit, the list vouches for its first `keep` entries, which must be told from others.
-        let settled = self.scan.exact.settle_list(class, list)?.into_iter();
-        let settled = settled.filter(|entry| left.contains(entry.row));
-        Ok(settled.take(count).collect())
+        exact.settle_list(class, list)?;
+        let settled = list.entries.iter().filter(|slot| left.contains(slot.row));
+        Ok(exact.entries(settled.take(count)))
     }
 }
 
@@ -188,23 +274,23 @@ impl Source for Scanned<'_, '_> {
         if self.left.is_empty() || !self.lists[order[0]].is_full() {
             return Ok(false);
         }
-        let refills = &mut self.scan.exact.selection.refills;
-        *refills += 1;
+        let mut waits = vec![false; self.lists.len()];
+        order.iter().for_each(|class| waits[*class] = true);
+        for (class, _) in waits.iter().enumerate().filter(|(_, waits)| !**waits) {
+            self.close(class);
+        }
         let mut wanted = self.quotas.to_vec();
         wanted[order[0]] = missing;
         let rows = self.left.len();
-        let mut keep = fitting(depths(&wanted, order, rows, *refills), rows);
+        let refills = self.scan.exact.selection.refills + 1;
+        let mut keep = fitting(depths(&wanted, order, rows, refills), rows);
         for (keep, list) in keep.iter_mut().zip(&self.lists) {
             if !list.is_full() {
                 *keep = 0;
             }
         }
-        let fresh = self.scan.class_lists(&self.left, &keep)?;
-        for ((list, fresh), keep) in self.lists.iter_mut().zip(fresh).zip(keep) {
-            if keep > 0 {
-                *list = fresh;
-            }
-        }
+        let keep = self.within(keep, order[0], missing);
+        self.make(&keep)?;
         Ok(true)
     }
 }

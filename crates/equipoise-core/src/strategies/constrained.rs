@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::base::{Scanned, pick};
+use super::base::{Depths, Scanned, pick};
 use super::serve::Serving;
 use super::{Request, Selection};
 use crate::centres::Centres;
@@ -30,17 +30,18 @@ pub(super) fn select(engine: &dyn Engine, request: &Request<'_>, head: &Head) ->
     let serving = Serving::of_classes(request, head)?;
     let allowed = Allowed::new(engine, request)?;
     let mut scan = Scan::new(engine, request, head)?;
-    let keep = depths(&serving, request.available.len());
+    let depths = Depths::new(request, &serving);
     let mut walk = Walk {
         budget: serving.budget as f64,
         least_cost: request.constraints.least_cost(request.available),
-        scanned: Scanned::with_lists(&mut scan, &serving, &keep)?,
+        scanned: Scanned::new(&mut scan, &serving, depths)?,
         allowed,
-        picks: Vec::new(),
+        picks: Vec::with_capacity(most_picks(request, &serving)),
         shortfalls: Vec::new(),
     };
     for class in &serving.order {
         walk.class(*class, serving.quotas[*class])?;
+        walk.scanned.close(*class);
     }
     let Walk {
         picks,
@@ -72,13 +73,32 @@ pub(super) fn depths(serving: &Serving, rows: usize) -> Vec<usize> {
     depths.collect()
 }
 
-/// What `request`'s constraints take of host memory beside the lists, in bytes.
-pub(super) fn bytes(request: &Request<'_>) -> u64 {
-    match request.constraints.min_distance {
-        Some(_) => Centres::bytes(request.pool.rows(), request.pool.dim()),
-        None => 0,
+/// How many picks there may be.
+pub(super) fn most_picks(request: &Request<'_>, serving: &Serving) -> usize {
+    match request.constraints.costs {
+        // Then the budget is no number of rows.
+        Some(_) => serving.budget.min(request.available.len()),
+        None => serving.budget,
     }
 }
+
+/// What `request`'s constraints take of host memory beside the lists, in bytes, for so many picks.
+pub(super) fn bytes(request: &Request<'_>, picks: usize) -> u64 {
+    let constraints = request.constraints;
+    let spacing = match constraints.min_distance {
+        Some(_) => Centres::bytes(request.pool.rows(), request.pool.dim()),
+        None => 0,
+    };
+    // Rows that a class cannot pay for, in memory that grows by doubling.
+    let costly = match constraints.costs {
+        Some(_) => 3 * request.available.len() * size_of::<usize>(),
+        None => 0,
+    };
+    spacing + (costly + picks * size_of::<Placed>()) as u64
+}
+
+/// Class, entry, rank within the class, and rows that came after it.
+type Placed = (usize, Entry, u32, u64);
 
 /// How many rows a class's list keeps, after so many refills.
 fn depth(quota: usize, refills: u32, rows: usize) -> usize {
@@ -99,8 +119,7 @@ struct Walk<'s, 'a> {
     budget: f64,
     /// No row costs less.
     least_cost: f64,
-    /// Class, entry, rank within the class, and rows that came after it.
-    picks: Vec<(usize, Entry, u32, u64)>,
+    picks: Vec<Placed>,
     shortfalls: Vec<Shortfall>,
 }
 
@@ -121,8 +140,8 @@ impl Walk<'_, '_> {
                 }
                 refills += 1;
                 let rows = self.scanned.left.len();
-                self.scanned
-                    .refill_class(class, depth(quota, refills, rows))?;
+                let [deeper, least] = [refills, 0].map(|refills| depth(quota, refills, rows));
+                self.scanned.refill_class(class, deeper, least)?;
                 continue;
             }
             for entry in next {

@@ -6,9 +6,10 @@ use crate::clustering::{Linkage, agglomerate, bytes, in_order};
 use crate::definition::RowScore;
 use crate::distances::Distances;
 use crate::engine::Task;
-use crate::exact_sums::ExactSums;
+use crate::exact;
 use crate::lists;
 use crate::memory::ScanShape;
+use crate::pick::row_picks_bytes;
 use crate::random::{Philox, Purpose};
 use crate::round_robin::{in_turns, shares};
 use crate::scan::Scan;
@@ -53,6 +54,7 @@ impl Strategy for MarginClustering {
         let keep = [request.effective_budget()?].into_iter();
         let keep = keep.chain(std::iter::repeat_n(1, clusters));
         let lists = lists::bytes(keep, request.available.len());
+        let lists = lists + row_picks_bytes(request.effective_budget()?);
         // Of each row its square, and twice its cluster.
         let of_rows = (rows * 3 * size_of::<usize>()) as u64;
         let assigning = match available > MOST_CLUSTERED {
@@ -60,7 +62,7 @@ impl Strategy for MarginClustering {
             false => 0,
         };
         let clustering = bytes(available.min(MOST_CLUSTERED), dim);
-        Ok(lists + of_rows + clustering.max(assigning) + ExactSums::bytes(head))
+        Ok(lists + of_rows + clustering.max(assigning) + exact::bytes(request, head))
     }
 
     fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {

@@ -46,6 +46,9 @@ pub enum Nonfinite {
     Skip,
 }
 
+/// What [`Request::memory`] is unless it is said: 1 GiB, of which a quarter is used for each purpose at most.
+pub const MEMORY: u64 = 1 << 30;
+
 /// One round's question. Build it with [`Request::new`] and set the fields that differ.
 #[derive(Clone)]
 pub struct Request<'a> {
@@ -84,6 +87,10 @@ pub struct Request<'a> {
     pub round: u32,
     /// What to do about NaN and infinities.
     pub nonfinite: Nonfinite,
+    /// Bytes of host memory that a selection may take, beside the engine's, for what is faster with more: embeddings that are
+    /// fetched at a time to be settled, and lists that are made deeper when they run out. With 0 it takes the least it can. The
+    /// picks do not depend on it; [`Strategy::memory`] says what comes of it.
+    pub memory: u64,
     /// Called with the number of rows read since the last call.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -109,6 +116,7 @@ impl<'a> Request<'a> {
             seed: 0,
             round: 0,
             nonfinite: Nonfinite::Refuse,
+            memory: MEMORY,
             progress: &|_| {},
         }
     }
@@ -161,7 +169,7 @@ pub struct Selection {
     pub nonfinite: Vec<usize>,
     /// Scores (row and class) that float64 had to settle.
     pub settled: u64,
-    /// Chunks scored again in smaller parts because a device's list was full.
+    /// Chunks scored again in smaller parts because a device's list was full, or its memory ran out.
     pub retries: u64,
     /// Scans made again because a class ran out of candidates.
     pub refills: u64,
@@ -226,7 +234,8 @@ pub trait Strategy: Send + Sync {
         false
     }
 
-    /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans.
+    /// Bytes of host memory that its lists and float64 take at most, beside what the engine plans, with [`Request::memory`] as
+    /// it is; with more there, they are no less.
     ///
     /// # Errors
     /// As [`Strategy::select`], where the request is wrong.

@@ -3,9 +3,9 @@
 use super::shards::Ranking;
 use super::{Request, Selection, Strategy};
 use crate::definition::RowScore;
-use crate::exact_sums::ExactSums;
+use crate::exact;
 use crate::lists;
-use crate::pick::number;
+use crate::pick::{number, row_picks_bytes};
 use crate::scan::Scan;
 use crate::{Engine, Pick, Result};
 
@@ -39,9 +39,10 @@ macro_rules! per_row_strategy {
 
             fn memory(&self, request: &Request<'_>) -> Result<u64> {
                 let head = request.head_for($name)?;
-                let rows = request.available.len();
-                let lists = lists::bytes([request.effective_budget()?], rows);
-                Ok(lists + ExactSums::bytes(head))
+                let (budget, rows) = (request.effective_budget()?, request.available.len());
+                // The list is gone when the picks are made of its rows.
+                let picking = lists::known_bytes(budget, rows) + row_picks_bytes(budget);
+                Ok(lists::bytes([budget], rows).max(picking) + exact::bytes(request, head))
             }
 
             fn ranking(&self) -> Option<Ranking> {

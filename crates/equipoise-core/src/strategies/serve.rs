@@ -149,7 +149,11 @@ pub(crate) fn serve<S: Source>(
     source: &mut S,
     serving: &Serving,
 ) -> Result<Vec<(usize, S::Entry)>, S::Error> {
-    let mut served = Vec::new();
+    let quotas = serving
+        .quotas
+        .iter()
+        .fold(0usize, |sum, quota| sum.saturating_add(*quota));
+    let mut served = Vec::with_capacity(serving.budget.min(quotas));
     for (position, class) in serving.order.iter().enumerate() {
         let mut missing = serving.quotas[*class].min(serving.budget - served.len());
         while missing > 0 {

@@ -12,12 +12,12 @@ use super::base::{fitting, pick};
 use super::serve::{Serving, Source, serve};
 use super::{Request, Selection};
 use crate::definition::RowScore;
-use crate::exact_sums::ExactSums;
+use crate::exact;
 use crate::known::Entry;
 use crate::lists;
-use crate::pick::number;
+use crate::pick::{class_picks_bytes, number, row_picks_bytes};
 use crate::scan::Scan;
-use crate::{Engine, Error, Head, Pick, Result};
+use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
 /// What a strategy's picks are the smallest of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,8 @@ pub fn scan_shard(
         Ranking::Classes => {
             let found = scan.class_lists(&available, &keep)?;
             for (class, mut list) in found.into_iter().enumerate() {
-                let entries = scan.exact.settle_list(class, &mut list)?;
+                scan.exact.settle_list(class, &mut list)?;
+                let entries = scan.exact.entries(&list.entries);
                 let complete = !list.is_full() || keep[class] >= rows;
                 let entries = entries.into_iter().map(|entry| (class, entry));
                 let entries = scan.exact.described(entries.collect())?;
@@ -168,11 +169,22 @@ pub fn scan_shard(
     })
 }
 
-/// Bytes that [`scan_shard`] takes at most beside the engine, to such depths, of a shard of `rows` rows.
-pub fn shard_memory(head: &Head, serving: &Serving, depths: &[usize], rows: usize) -> u64 {
+/// Bytes that [`scan_shard`] takes at most beside the engine for a request, to such depths, of a shard of `rows` rows.
+pub fn shard_memory(
+    request: &Request<'_>,
+    head: &Head,
+    serving: &Serving,
+    depths: &[usize],
+    rows: usize,
+) -> u64 {
     let keep = kept(serving, depths, rows);
     let listed = keep.iter().map(|keep| (keep * size_of::<Listed>()) as u64);
-    listed.sum::<u64>() + lists::bytes(keep, rows) + ExactSums::bytes(head)
+    let longest = keep.iter().copied().max().unwrap_or(0);
+    listed.sum::<u64>()
+        + lists::bytes(keep, rows)
+        + row_picks_bytes(longest).max(class_picks_bytes(longest))
+        + RowSet::bytes(request.pool.rows())
+        + exact::bytes(request, head)
 }
 
 /// How many rows each list keeps, of `rows` available rows.

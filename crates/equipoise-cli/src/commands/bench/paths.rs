@@ -1,7 +1,7 @@
 //! Whole selections from a pool in memory.
 
 use equipoise::core::engine::Task;
-use equipoise::core::strategies::{Base, Margin, Mase};
+use equipoise::core::strategies::{Base, Confidence, Entropy, Margin, Mase};
 use equipoise::core::{Engine, Error, Request, RowSet, Strategy};
 use equipoise::gpu::{Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage};
 use equipoise::pool::Dtype;
@@ -13,8 +13,8 @@ use super::setting::{Found, Setting};
 use super::target::Target;
 use crate::failure::Result;
 
-/// What is selected with: class by class, by distance, and by probability.
-const STRATEGIES: [&dyn Strategy; 3] = [&Base, &Mase, &Margin];
+/// What is selected with: class by class, by distance, and by probabilities: what a scan answers.
+const STRATEGIES: [&dyn Strategy; 5] = [&Base, &Mase, &Margin, &Confidence, &Entropy];
 
 /// Names of the selections that are measured.
 pub(super) fn names() -> impl Iterator<Item = String> {
