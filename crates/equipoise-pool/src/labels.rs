@@ -28,9 +28,7 @@ pub fn read_labels(path: &Path, ids: &Ids, classes: Option<&[String]>) -> Result
     let rows = lines
         .into_iter()
         .map(|line| (line.line, line.row, line.label));
-    of_named(path, rows.collect(), classes, |row| {
-        ids.id(row).into_owned()
-    })
+    of(path, rows.collect(), classes, ids)
 }
 
 /// A line of a list of labels.
@@ -79,29 +77,54 @@ pub fn read_label_lines(path: &Path, ids: &Ids) -> Result<Vec<LabelLine>> {
     Ok(rows)
 }
 
-/// Labels from (line, row, label) whose rows are told by number in messages.
-pub(crate) fn of(
+/// Labels from (row, number of its label), each row once; rows are told by number in messages, and lines are theirs
+/// from 1.
+pub(crate) fn of_numbered(
     path: &Path,
-    rows: Vec<(usize, usize, String)>,
+    mut rows: Vec<(usize, u32)>,
+    labels: &[String],
     classes: Option<&[String]>,
 ) -> Result<Labels> {
-    of_named(path, rows, classes, |row| row.to_string())
+    let classes = match classes {
+        Some(classes) => classes.to_vec(),
+        None => sorted(labels.iter().map(String::as_str)),
+    };
+    let index = numbers(&classes);
+    let class_of: Vec<Option<u32>> = labels
+        .iter()
+        .map(|label| index.get(label.as_str()).copied())
+        .collect();
+    for (row, label) in &mut rows {
+        let number = *label as usize;
+        *label = class_of[number].ok_or_else(|| {
+            let problem = Problem::UnknownLabel {
+                label: labels[number].clone(),
+                classes: classes.len(),
+            };
+            Error::line(path, *row + 1, problem)
+        })?;
+    }
+    Ok(Labels { rows, classes })
 }
 
-fn of_named(
+/// Each class by its name.
+fn numbers(classes: &[String]) -> HashMap<&str, u32> {
+    let names = classes.iter().map(String::as_str);
+    names.zip(0..).collect()
+}
+
+/// Labels from (line, row, label).
+fn of(
     path: &Path,
     rows: Vec<(usize, usize, String)>,
     classes: Option<&[String]>,
-    name: impl Fn(usize) -> String,
+    ids: &Ids,
 ) -> Result<Labels> {
     let classes = match classes {
         Some(classes) => classes.to_vec(),
         None => sorted(rows.iter().map(|(_, _, label)| label.as_str())),
     };
-    let index: HashMap<&str, u32> = (0..)
-        .zip(&classes)
-        .map(|(class, name)| (name.as_str(), class))
-        .collect();
+    let index = numbers(&classes);
     let mut labels = Vec::with_capacity(rows.len());
     let mut seen: HashMap<usize, u32> = HashMap::with_capacity(rows.len());
     for (line, row, label) in &rows {
@@ -117,7 +140,7 @@ fn of_named(
             Some(first) if first == class => {}
             Some(first) => {
                 let problem = Problem::Contradiction {
-                    id: name(*row),
+                    id: ids.id(*row).into_owned(),
                     first: classes[first as usize].clone(),
                     second: label.clone(),
                 };

@@ -113,7 +113,7 @@ impl EmbeddingPool {
                 checksums.push((folder.join(&shard.rows_file), shard.rows_sha256.clone()));
             }
             let columns = &manifest.info.columns;
-            ids.push(store::rows::read(folder, &manifest.shards, columns)?);
+            ids.extend(store::rows::open(folder, &manifest.shards, columns)?);
         }
         if shards.is_empty() {
             return Err(Error::damaged(
@@ -121,11 +121,14 @@ impl EmbeddingPool {
                 "it names no shard",
             ));
         }
-        let ids = Ids::joined(ids);
+        // Parts of one source have the same columns.
+        let first = members.first();
+        let columns = first.map_or_else(Vec::new, |first| first.manifest.info.columns.clone());
+        let ids = Ids::of_files(ids, columns);
         if let Some(id) = ids.duplicate() {
             return Err(Error::DuplicateId {
                 place: path.display().to_string(),
-                id: id.into(),
+                id,
             });
         }
         let manifest = Manifest::joined(members.into_iter().map(|member| member.manifest));
@@ -203,13 +206,11 @@ impl EmbeddingPool {
     /// # Errors
     /// Where a label is none of `classes`.
     pub fn labels(&self, classes: Option<&[String]>) -> Result<Option<Labels>> {
-        let rows: Vec<_> = (0..self.rows)
-            .filter_map(|row| Some((row + 1, row, self.ids.label(row)?.to_owned())))
-            .collect();
+        let (rows, labels) = self.ids.labels();
         if rows.is_empty() {
             return Ok(None);
         }
-        labels::of(&self.path, rows, classes.or(self.classes())).map(Some)
+        labels::of_numbered(&self.path, rows, &labels, classes.or(self.classes())).map(Some)
     }
 
     /// Why a head was not made for this pool: it records another backbone's weights or another

@@ -344,7 +344,7 @@ fn picks(results: &Results, pool: &DataSet) -> Vec<Block> {
                     .pool
                     .ids()
                     .uri(row)
-                    .and_then(|uri| lookup.read(uri).ok());
+                    .and_then(|uri| lookup.read(&uri).ok());
                 let small =
                     bytes.and_then(|bytes| Some(thumbnail(&bytes, SIDE).ok()?.into_owned()));
                 found |= small.is_some();

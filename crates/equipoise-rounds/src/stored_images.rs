@@ -56,7 +56,7 @@ impl<'a> StoredImages<'a> {
         let uri = uri.ok_or_else(|| failed("the store does not say where it is".into()))?;
         // A panic elsewhere leaves the lookup as it was.
         let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
-        lookup.read(uri).map_err(|error| failed(error.to_string()))
+        lookup.read(&uri).map_err(|error| failed(error.to_string()))
     }
 }
 

@@ -87,7 +87,7 @@ fn groups(picks: &[Pick], pool: &EmbeddingPool, names: &[String]) -> (Vec<Group>
         .map(|(class, picks)| {
             let tile = |(rank, pick): &(usize, &Pick)| {
                 let uri = pool.ids().uri(pick.row);
-                let image = uri.and_then(|uri| lookup.read(uri).ok());
+                let image = uri.as_ref().and_then(|uri| lookup.read(uri).ok());
                 missing += usize::from(uri.is_some() && image.is_none());
                 Tile {
                     id: pool.ids().id(pick.row).into_owned(),

@@ -52,8 +52,8 @@ impl RowNames for Names {
         }
     }
 
-    fn uri(&self, row: usize) -> Option<&str> {
-        self.get(&row)?.1.as_deref()
+    fn uri(&self, row: usize) -> Option<Cow<'_, str>> {
+        self.get(&row)?.1.as_deref().map(Into::into)
     }
 }
 
@@ -66,7 +66,7 @@ impl Candidates {
                 let name = || {
                     (
                         ids.id(entry.row).into_owned(),
-                        ids.uri(entry.row).map(Into::into),
+                        ids.uri(entry.row).map(Cow::into_owned),
                     )
                 };
                 names.entry(entry.row).or_insert_with(name);

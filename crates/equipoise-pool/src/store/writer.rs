@@ -105,7 +105,7 @@ impl StoreWriter {
                 what: what.join(", "),
             });
         }
-        let ids = rows::read(path, &store.shards, &[])?;
+        let ids = rows::ids(path, &store.shards)?;
         let source = source.only(|entry| ids.row(&entry.id).is_none());
         let images = source.entries().len();
         let writer = Self::begin(path, info, images, &store.shards, false)?;
@@ -316,18 +316,13 @@ impl StoreWriter {
         if self.progress.info.classes.is_empty() {
             return Ok(());
         }
-        let ids = rows::read(&self.partial, &self.progress.shards, &[])?;
+        let ids = rows::ids(&self.partial, &self.progress.shards)?;
         let path = self.partial.join(LABELS);
         let mut writer = csv::Writer::from_writer(OutputFile::create(&path, true)?);
         let error = |error: csv::Error| Error::write(&path)(error.into());
         writer.write_record(["id", "label"]).map_err(error)?;
-        for row in 0..ids.len() {
-            if let Some(label) = ids.label(row) {
-                writer
-                    .write_record([ids.id(row).as_ref(), label])
-                    .map_err(error)?;
-            }
-        }
+        ids.each_labelled(|id, label| writer.write_record([id, label]))
+            .map_err(error)?;
         let file = writer
             .into_inner()
             .map_err(|failed| Error::write(&path)(failed.into_error()))?;

@@ -115,7 +115,7 @@ fn json_holds_what_csv_holds() {
     );
     assert!(text.contains(r#""score":"inf""#));
     let tasks: serde_json::Value = serde_json::from_slice(&fs::read(tasks).unwrap()).unwrap();
-    assert_eq!(tasks[0]["data"]["image"], pool.ids().uri(2).unwrap());
+    assert_eq!(tasks[0]["data"]["image"], *pool.ids().uri(2).unwrap());
     assert_eq!(tasks[0]["data"]["pool_id"], "a/002.png");
     assert_eq!(
         (&tasks[0]["meta"]["rank"], &tasks[0]["meta"]["class_name"]),

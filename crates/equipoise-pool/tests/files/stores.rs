@@ -39,7 +39,7 @@ fn what_was_written_is_read() {
             for (row, index) in kept.iter().enumerate() {
                 let entry = &source.entries()[*index];
                 assert_eq!(pool.ids().id(row), entry.id);
-                assert_eq!(pool.ids().uri(row), Some(entry.uri.as_str()));
+                assert_eq!(pool.ids().uri(row), Some(entry.uri.as_str().into()));
                 assert_eq!(pool.ids().row(&entry.id), Some(row));
             }
             pool.verify().unwrap();
@@ -450,4 +450,37 @@ fn a_store_of_other_settings_is_not_appended_to() {
     let missing = folder.path("none.emb");
     let error = StoreWriter::append(&missing, settings(), folder.source()).unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error}");
+}
+
+#[test]
+fn an_id_of_two_shards_is_refused() {
+    let folder = Folder::new().with_images(3);
+    let path = store(&folder, &folder.source(), Dtype::F32, 2);
+    let file = path.join("rows-00002.csv");
+    let text = edit(&fs::read(&file).unwrap(), "\nb/002.png", "\na/001.png");
+    fs::write(&file, text).unwrap();
+    let error = EmbeddingPool::open(&path).unwrap_err();
+    assert!(
+        matches!(&error, Error::DuplicateId { id, .. } if id == "a/001.png"),
+        "{error}"
+    );
+}
+
+#[test]
+fn ids_that_are_not_utf8_are_told_by_line() {
+    let folder = Folder::new().with_images(3);
+    let path = store(&folder, &folder.source(), Dtype::F32, 2);
+    let file = path.join("rows-00001.csv");
+    let mut text = fs::read(&file).unwrap();
+    text.truncate(text.len() - 2);
+    text.extend(b"\xff\n");
+    fs::write(&file, text).unwrap();
+    let text = EmbeddingPool::open(&path).unwrap_err().to_string();
+    assert!(
+        text.contains("rows-00001.csv") && text.contains("line 3: ") && text.contains("UTF-8"),
+        "{text}"
+    );
+    fs::write(&file, "uri,label\n,\n,\n").unwrap();
+    let text = EmbeddingPool::open(&path).unwrap_err().to_string();
+    assert!(text.contains("it has no column `id`"), "{text}");
 }
