@@ -79,6 +79,9 @@ pub(crate) fn store(data: &[u8]) {
             return;
         };
         assert_eq!(pool.ids().len(), pool.rows());
+        for row in 0..pool.rows() {
+            assert_eq!(pool.ids().row(&pool.ids().id(row)), Some(row));
+        }
         let _ = pool.verify();
         let mut row = 0;
         while row < pool.rows() {
