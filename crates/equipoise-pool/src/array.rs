@@ -144,6 +144,15 @@ impl Array {
         }
     }
 
+    /// Bytes of memory that the numbers take, beside mapped files.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.data {
+            Data::Mapped { .. } => 0,
+            Data::F32(values) => size_of_val(values.as_slice()),
+            Data::F16(values) => size_of_val(values.as_slice()),
+        }
+    }
+
     /// The rows `range`.
     pub(crate) fn rows(&self, range: std::ops::Range<usize>) -> Values<'_> {
         let range = range.start * self.dim..range.end * self.dim;

@@ -178,6 +178,13 @@ impl EmbeddingPool {
         &self.ids
     }
 
+    /// Bytes of memory that the pool takes now, beside mapped files: numbers that had to be copied, and the
+    /// rows' ids ([`Ids::bytes`]).
+    pub fn bytes(&self) -> u64 {
+        let copied: usize = self.shards.iter().map(Array::bytes).sum();
+        copied as u64 + self.ids.bytes()
+    }
+
     /// How the embeddings are held; float64 files are held as f32.
     pub fn dtype(&self) -> Dtype {
         self.dtype

@@ -50,6 +50,7 @@ fn safetensors_and_npy_of_every_width_are_read() {
             assert_eq!((pool.rows(), pool.dim(), pool.dtype()), (2, 3, dtype));
             assert_eq!(values(&pool), expected);
             assert_eq!(pool.notices().len(), notices, "{:?}", pool.notices());
+            assert_eq!(pool.bytes(), notices as u64 * 6 * 4);
             assert!(
                 pool.ids().are_rows()
                     && pool.manifest().is_none()
@@ -74,6 +75,7 @@ fn unaligned_numbers_are_copied_with_a_notice() {
         assert_eq!(values(&pool), [1.5, 2.5]);
         let aligned = (8 + header.len()) % 4 == 0;
         assert_eq!(pool.notices().is_empty(), aligned);
+        assert_eq!(pool.bytes(), if aligned { 0 } else { 8 });
         assert!(matches!(pool.chunk(0, 1).unwrap().values, Values::F32(_)));
     }
 }
