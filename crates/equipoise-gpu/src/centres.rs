@@ -69,7 +69,7 @@ impl Centres {
     ) -> Result<Self, GpuError> {
         let context = &engine.context;
         let matrix = |head: &Head, storage| {
-            let path = engine.path(head, storage, plan.max_rows)?;
+            let path = engine.path(head, storage, plan)?;
             let buffers = HeadBuffers::new(context, head, plan, &path, Task::Nearest)?;
             let bound = path.bound(head.dim());
             let count = head.classes();

@@ -1,5 +1,8 @@
 //! [`Engine`] on a wgpu device.
 
+#[cfg(test)]
+mod tests;
+
 use equipoise_core::engine::{GradientCentres, Task};
 use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Engine, Head, Pool, Scorer, Values};
@@ -8,6 +11,7 @@ use half::f16;
 
 use crate::bench::TimedBlock;
 use crate::centres::Centres;
+use crate::choices::Cache;
 use crate::device::{Context, Transfers};
 use crate::device_pool::DevicePool;
 use crate::facts::Facts;
@@ -81,6 +85,7 @@ impl GpuEngine {
             head,
             storage,
             rows: 1,
+            slice: head.classes(),
             most: LogitBound::ANY,
         };
         let fitting = self.kernels.logits.fitting(request).into_iter();
@@ -140,7 +145,7 @@ impl GpuEngine {
         let facts = Facts::of(&adapter, &device);
         let context = Context::new(device, queue);
         Ok(Self {
-            kernels: Kernels::new(&context, facts, choices)?,
+            kernels: Kernels::new(&context, facts, Cache::of_user(), choices)?,
             name,
             context,
             sizes,
@@ -208,7 +213,7 @@ impl GpuEngine {
             _ => Storage::F32,
         };
         let made = Plan::new(shape, &self.sizes).and_then(|plan| {
-            let path = self.path(head, storage, plan.max_rows)?;
+            let path = self.path(head, storage, &plan)?;
             let buffers = HeadBuffers::new(&self.context, head, &plan, &path, task)?;
             let centres = centres.map(|centres| Centres::new(self, centres, storage, &plan));
             Ok((plan, path, buffers, centres.transpose()?))
@@ -223,8 +228,14 @@ impl GpuEngine {
                 // What is known of the others is as good.
                 return None;
             }
+            // A third of a block: what is timed has three matrices of logits' size, and a scan one. Of blocks so
+            // small it says little.
+            let measured = MEASURED_ROWS.min(plan.max_rows / 3);
+            if measured == 0 {
+                return None;
+            }
             // Without measurements the scan goes on, and a device that fails will say so.
-            let count = plan.max_rows.min(MEASURED_ROWS) * head.dim();
+            let count = measured * head.dim();
             // How long it takes does not depend on the numbers.
             let numbers = (0..count).map(|i| (i % 251) as f32 / 64.0 - 2.0);
             let (wide, narrow): (Vec<f32>, Vec<f16>);
@@ -284,18 +295,19 @@ impl GpuEngine {
         limits.min_storage_buffer_offset_alignment.into()
     }
 
-    /// How logits of embeddings in `storage` are computed.
+    /// How logits of embeddings in `storage` are computed, in blocks and slices of `plan`.
     pub(crate) fn path(
         &self,
         head: &Head,
         storage: Storage,
-        rows: usize,
+        plan: &Plan,
     ) -> Result<Path, GpuError> {
         let logits = &self.kernels.logits;
         logits.path(Request {
             head,
             storage,
-            rows,
+            rows: plan.max_rows,
+            slice: plan.head_slice,
             most: match logits.is_named() {
                 true => LogitBound::ANY,
                 false => WIDEST,

@@ -178,7 +178,7 @@ impl<'a> Writer<'a> {
         plan: &Plan,
     ) -> Result<Self, GpuError> {
         let context = &engine.context;
-        let path = engine.path(head, pool.stored_as(), plan.max_rows)?;
+        let path = engine.path(head, pool.stored_as(), plan)?;
         let bound = path.bound(head.dim());
         let error = LogitError {
             gamma: bound.gamma,

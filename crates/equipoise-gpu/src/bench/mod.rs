@@ -129,7 +129,7 @@ impl<'a> KernelBench<'a> {
         let rows = plan.max_rows.min(shape.rows);
         let values = values.slice(0..rows * dim);
         let (_, storage) = bytes_of_values(values);
-        let path = engine.path(head, storage, plan.max_rows)?;
+        let path = engine.path(head, storage, &plan)?;
         let buffers = HeadBuffers::new(&engine.context, head, &plan, &path, Task::Boundaries)?;
         let block = TimedBlock::new(engine, head, values, &plan, (&path, &buffers))?;
         engine.context.guarded(|| {
@@ -165,6 +165,7 @@ impl<'a> KernelBench<'a> {
             head: self.head,
             storage: self.storage,
             rows: self.block.rows as usize,
+            slice: self.plan.head_slice,
             most: LogitBound::ANY,
         };
         let mut versions = Vec::new();

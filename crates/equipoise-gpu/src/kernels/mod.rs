@@ -50,9 +50,9 @@ impl Kernels {
     pub(crate) fn new(
         context: &Context,
         facts: Facts,
+        cache: Cache,
         (choice, rows): (&logits::LogitsChoice, RowsChoice),
     ) -> Result<Self, GpuError> {
-        let cache = Cache::of_user();
         let logits = logits::Logits::new(context, facts.clone(), choice, cache.clone())?;
         context.guarded(|| {
             Ok(Self {

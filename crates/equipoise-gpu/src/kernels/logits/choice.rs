@@ -3,7 +3,7 @@
 //! A name decides, given to the engine or in `EQUIPOISE_LOGITS`. Otherwise the variants that the
 //! device can run, and whose bound is narrow enough, are timed on it for a few milliseconds each,
 //! once: the fastest is remembered in the user's cache, by adapter, driver and class of shapes. A
-//! software adapter is not measured: it takes `large`.
+//! software adapter is not measured: it takes `large`. Where there is no memory to measure, the first is taken.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -56,6 +56,8 @@ pub(crate) struct Request<'a> {
     pub(crate) storage: Storage,
     /// Rows of a full block.
     pub(crate) rows: usize,
+    /// Classes of a slice of the head: the device may not bind more at a time.
+    pub(crate) slice: usize,
     /// Widest bound that [`LogitsChoice::Auto`] takes.
     pub(crate) most: LogitBound,
 }
@@ -151,8 +153,7 @@ impl Logits {
         if let Some(variant) = known.filter(|variant| self.unfit(variant, request).is_none()) {
             return Ok(variant);
         }
-        let measured = self.measured(request)?;
-        let Some(best) = fastest(&measured) else {
+        let Some(best) = best(self.measured(request))? else {
             return Ok(&VARIANTS[0]);
         };
         self.cache.put(&key, best);
@@ -188,6 +189,17 @@ impl Logits {
             }
         });
         made.clone()
+    }
+}
+
+/// The fastest of what was measured; none where there was no memory to measure: a scan may find room where measuring
+/// did not.
+pub(super) fn best(
+    measured: Result<Vec<Measured>, GpuError>,
+) -> Result<Option<&'static str>, GpuError> {
+    match measured {
+        Err(GpuError::OutOfMemory { .. }) => Ok(None),
+        measured => measured.map(|measured| fastest(&measured)),
     }
 }
 

@@ -43,14 +43,15 @@ pub(super) fn fastest(measured: &[Measured]) -> Option<&'static str> {
     Some(least.variant)
 }
 
-/// Times `paths`, which must fit `request`.
+/// Times `paths`, which must fit `request`, on a slice of the head: it is bound as a scan binds it, and takes no more
+/// memory.
 pub(super) fn measure(
     context: &Context,
     paths: &[Path],
     request: Request<'_>,
 ) -> Result<Vec<Measured>, GpuError> {
     let rows = rows(request);
-    let (dim, classes) = (request.head.dim(), request.head.classes());
+    let (dim, classes) = (request.head.dim(), classes(request));
     let timer = Timer::of(context);
     let storage = |label, bytes: u64| {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
@@ -83,8 +84,13 @@ pub(super) fn measure(
     paths.iter().map(time).collect()
 }
 
+/// Classes whose logits are timed.
+fn classes(request: Request<'_>) -> usize {
+    request.head.classes().min(request.slice.max(1))
+}
+
 fn rows(request: Request<'_>) -> usize {
-    let (dim, classes) = (request.head.dim() as u64, request.head.classes() as u64);
+    let (dim, classes) = (request.head.dim() as u64, classes(request) as u64);
     let limits = [
         OPERATIONS / (2 * dim * classes),
         BYTES / (dim * request.storage.bytes()),
@@ -102,7 +108,8 @@ fn seconds(
     head: &Head,
     arguments: Arguments<'_>,
 ) -> Result<f64, GpuError> {
-    let weights = context.guarded(|| Ok(path.weights(context, head, 0..head.classes())))?;
+    let classes = 0..arguments.classes as usize;
+    let weights = context.guarded(|| Ok(path.weights(context, head, classes)))?;
     let run = |products: u32| {
         let time = timer.time(|encoder| {
             for _ in 0..products {

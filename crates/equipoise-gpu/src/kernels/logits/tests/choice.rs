@@ -5,8 +5,8 @@ use equipoise_core::Head;
 use super::{facts, head};
 use crate::GpuError;
 use crate::choices::Cache;
-use crate::kernels::logits::choice::{Logits, LogitsChoice, Request};
-use crate::kernels::logits::measure::fastest;
+use crate::kernels::logits::choice::{Logits, LogitsChoice, Request, best};
+use crate::kernels::logits::measure::{Measured, fastest};
 use crate::kernels::logits::{LogitBound, Storage};
 
 fn request(head: &Head) -> Request<'_> {
@@ -14,6 +14,7 @@ fn request(head: &Head) -> Request<'_> {
         head,
         storage: Storage::F16,
         rows: 100,
+        slice: head.classes(),
         most: LogitBound::ANY,
     }
 }
@@ -107,6 +108,18 @@ fn the_fastest_is_measured_once_and_remembered() {
     let cache = Cache::at(folder.path().into());
     let path = logits(LogitsChoice::Auto, cache, false).and_then(|l| l.path(request(&head)));
     assert!(path.is_ok(), "{path:?}");
+}
+
+#[test]
+fn without_memory_to_measure_nothing_is_the_fastest() {
+    let message = || "as asked".to_owned();
+    let measured = |variant, seconds| Measured { variant, seconds };
+    let both = vec![measured("small", 2.0), measured("large", 1.0)];
+    assert_eq!(best(Ok(both)).expect("a variant"), Some("large"));
+    let none = best(Err(GpuError::OutOfMemory { message: message() }));
+    assert_eq!(none.expect("no error"), None);
+    let failed = best(Err(GpuError::Failed { message: message() }));
+    assert!(matches!(failed, Err(GpuError::Failed { .. })));
 }
 
 #[test]
