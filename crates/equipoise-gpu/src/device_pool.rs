@@ -17,8 +17,8 @@ use crate::{GpuEngine, GpuError};
 /// Bytes that the host reads at a time.
 const PAGE: u64 = 4 << 20;
 
-/// Bytes of rows that are gathered at a time.
-const GATHERED: u64 = 32 << 20;
+/// Bytes of rows that are gathered at a time: on the host they are there twice before they are returned.
+const GATHERED: u64 = 4 << 20;
 
 /// Least and most bytes of a buffer that batches are appended to.
 const APPENDED: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 20;

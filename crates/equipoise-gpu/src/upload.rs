@@ -60,7 +60,7 @@ impl Upload {
             .map_err(|_| unreadable())?;
         let (whole, rest) = bytes.split_at(bytes.len() / PIECE * PIECE);
         let mut parts = Vec::with_capacity(whole.len() / PIECE);
-        let (mut target_view, mut tail) = view.slice(..).split_at(whole.len());
+        let (mut target_view, tail) = view.slice(..).split_at(whole.len());
         for piece in whole.chunks_exact(PIECE) {
             let (first, others) = target_view.split_at(PIECE);
             parts.push((Exclusive(first), piece));
@@ -70,9 +70,12 @@ impl Upload {
             .into_par_iter()
             .for_each(|(target, piece)| target.fill(piece));
         // A last part of a word is filled with zeros.
-        let mut last = rest.to_vec();
-        last.resize(tail.len(), 0);
-        tail.copy_from_slice(&last);
+        let (words, part) = rest.split_at(rest.len() & !3);
+        let mut word = [0; 4];
+        word[..part.len()].copy_from_slice(part);
+        let (mut of_words, mut last) = tail.split_at(words.len());
+        of_words.copy_from_slice(words);
+        last.copy_from_slice(&word[..last.len()]);
         drop(view);
         buffer.unmap();
         encoder.copy_buffer_to_buffer(&buffer, 0, target, offset, size);

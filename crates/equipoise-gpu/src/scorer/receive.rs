@@ -1,8 +1,8 @@
 //! What came of a block, on its way back to the host.
 
-use bytemuck::{Pod, Zeroable, cast_slice_mut, pod_read_unaligned};
+use bytemuck::{Pod, cast_slice_mut, pod_read_unaligned};
 use equipoise_core::Candidate;
-use equipoise_core::engine::{Answer, Candidates, NONFINITE, NearestGradient};
+use equipoise_core::engine::{Answer, Candidates, NONFINITE};
 use wgpu::{Buffer, MapMode};
 
 use super::{Flying, Form, GpuScorer, LEAST_PREFIX, NONFINITE_ROW, PREFIX};
@@ -35,24 +35,43 @@ impl GpuScorer<'_> {
         let capacity = match form {
             Form::Candidates(capacity) => capacity,
             Form::Statistics => {
-                records(&readback, bytes, rows, &mut answer.statistics)?;
-                note_nonfinite(answer, |answer| &answer.statistics, |row| row.tolerance);
+                let Answer {
+                    statistics: all,
+                    nonfinite,
+                    ..
+                } = answer;
+                records(&readback, bytes, rows, all)?;
+                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
                 return Ok(slot);
             }
             Form::Keys => {
-                records(&readback, bytes, rows, &mut answer.keys)?;
-                note_nonfinite(answer, |answer| &answer.keys, |row| row.tolerance);
+                let Answer {
+                    keys: all,
+                    nonfinite,
+                    ..
+                } = answer;
+                records(&readback, bytes, rows, all)?;
+                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
                 return Ok(slot);
             }
             Form::NearestGradient => {
-                records(&readback, bytes, rows, &mut answer.gradients)?;
-                let of = |row: &NearestGradient| row.nearest.tolerance;
-                note_nonfinite(answer, |answer| &answer.gradients, of);
+                let Answer {
+                    gradients: all,
+                    nonfinite,
+                    ..
+                } = answer;
+                records(&readback, bytes, rows, all)?;
+                note_nonfinite(nonfinite, start, all, |row| row.nearest.tolerance);
                 return Ok(slot);
             }
             Form::Nearest => {
-                records(&readback, bytes, rows, &mut answer.nearest)?;
-                note_nonfinite(answer, |answer| &answer.nearest, |row| row.tolerance);
+                let Answer {
+                    nearest: all,
+                    nonfinite,
+                    ..
+                } = answer;
+                records(&readback, bytes, rows, all)?;
+                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
                 return Ok(slot);
             }
         };
@@ -68,7 +87,7 @@ impl GpuScorer<'_> {
             return Ok(slot);
         }
         let mut candidates = std::mem::take(&mut self.found);
-        candidates.resize(found, bytemuck::Zeroable::zeroed());
+        resize(&mut candidates, found);
         if list_bytes(found) <= bytes {
             copy_out(&readback, 4, bytes, cast_slice_mut(&mut candidates))?;
             readback.unmap();
@@ -88,31 +107,43 @@ impl GpuScorer<'_> {
         Ok(slot)
     }
 
-    /// Reads a list that is longer than what came back at first.
+    /// Reads a list that is longer than what came back at first, in pieces as long as that may be.
     fn read_rest(&self, slot: &mut Slot, out: &mut [Candidate]) -> Result<(), GpuError> {
         let context = &self.engine.context;
-        let bytes = list_bytes(out.len());
-        let results = slot.results.at_least(context, bytes).clone();
-        let readback = slot.readback.at_least(context, bytes).clone();
-        let mut encoder = context.encoder("read candidates");
-        encoder.copy_buffer_to_buffer(&results, 0, &readback, 0, bytes);
-        let submission = context.queue.submit([encoder.finish()]);
-        let mapping = context.map(&readback, bytes, MapMode::Read);
-        mapping.finish(context, Some(submission))?;
-        copy_out(&readback, 4, bytes, cast_slice_mut(out))?;
-        readback.unmap();
+        let whole = list_bytes(out.len());
+        let results = slot.results.at_least(context, whole).clone();
+        for (index, piece) in out.chunks_mut(PREFIX).enumerate() {
+            let (from, bytes) = (list_bytes(index * PREFIX), size_of_val(piece) as u64);
+            let readback = slot.readback.at_least(context, bytes).clone();
+            let mut encoder = context.encoder("read candidates");
+            encoder.copy_buffer_to_buffer(&results, from, &readback, 0, bytes);
+            let submission = context.queue.submit([encoder.finish()]);
+            let mapping = context.map(&readback, bytes, MapMode::Read);
+            mapping.finish(context, Some(submission))?;
+            copy_out(&readback, 0, bytes, cast_slice_mut(piece))?;
+            readback.unmap();
+        }
         Ok(())
     }
 }
 
+/// Makes `records` so many. Memory that is too small is freed first: both may be more than was planned.
+fn resize<T: Pod>(records: &mut Vec<T>, length: usize) {
+    if records.capacity() < length {
+        *records = Vec::new();
+        records.reserve_exact(length);
+    }
+    records.resize(length, T::zeroed());
+}
+
 /// Reads a record for each row.
-fn records<T: Pod + Zeroable>(
+fn records<T: Pod>(
     readback: &Buffer,
     bytes: u64,
     rows: usize,
     out: &mut Vec<T>,
 ) -> Result<(), GpuError> {
-    out.resize(rows, T::zeroed());
+    resize(out, rows);
     copy_out(readback, 0, bytes, cast_slice_mut(out))?;
     readback.unmap();
     Ok(())
@@ -120,14 +151,14 @@ fn records<T: Pod + Zeroable>(
 
 /// Notes the rows that hold a NaN or an infinity, as their tolerances say.
 fn note_nonfinite<T>(
-    answer: &mut Answer,
-    records: impl Fn(&Answer) -> &[T],
+    nonfinite: &mut Vec<usize>,
+    start: usize,
+    records: &[T],
     tolerance: impl Fn(&T) -> f32,
 ) {
-    let rows = records(answer).iter().enumerate();
+    let rows = (start..).zip(records);
     let bad = rows.filter(|(_, row)| tolerance(row) == NONFINITE);
-    let bad: Vec<usize> = bad.map(|(index, _)| answer.start + index).collect();
-    answer.nonfinite.extend(bad);
+    nonfinite.extend(bad.map(|(row, _)| row));
 }
 
 /// Copies mapped bytes, of which there are `mapped`, from `offset` on.

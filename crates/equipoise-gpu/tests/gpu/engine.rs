@@ -210,16 +210,24 @@ fn thresholds_keep_exactly_the_lower_bounds_below_them() {
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_list_much_longer_than_the_last_ones_comes_whole() {
-    let (engine, case) = (engine(), Case::random(1500, 3, 8, 17));
-    let expected = candidates(&engine, &case, &[ACCEPT_ALL; 3]);
-    assert!(expected.len() > 1024, "{}", expected.len());
+    // The second is longer than what is read at a time.
+    for (classes, least) in [(3, 1 << 10), (50, 1 << 16)] {
+        a_long_list_comes_whole(classes, least);
+    }
+}
+
+fn a_long_list_comes_whole(classes: usize, least: usize) {
+    let (engine, case) = (engine(), Case::random(1500, classes, 8, 17));
+    let expected = candidates(&engine, &case, &vec![ACCEPT_ALL; classes]);
+    check_candidates(&case, &expected);
+    assert!(expected.len() > least, "{}", expected.len());
     let pool = case.pool();
     let mut scorer = engine
         .scorer(&case.head, &pool, Task::Boundaries)
         .expect("a scorer");
     let mut answer = Answer::default();
     let mut ask = |threshold: f32| {
-        let thresholds = &[threshold; 3];
+        let thresholds = &vec![threshold; classes];
         let question = Question::ClassCandidates { thresholds };
         let before = engine.transfers().to_host;
         let taken = scorer.submit(0, 1500, &case.available, question);
