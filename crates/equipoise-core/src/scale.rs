@@ -38,6 +38,20 @@ pub struct BoundaryScales {
 }
 
 impl BoundaryScales {
+    /// Bytes that [`BoundaryScales::new`] takes for a head of C `classes` and M `dim` numbers each, and that
+    /// [`BoundaryScales::lines`] of at most so many `lines` of C numbers takes beside what it returns.
+    pub fn bytes(classes: usize, dim: usize, lines: usize) -> u64 {
+        let threads = rayon::current_num_threads();
+        let strips = lines.div_ceil(STRIP_ROWS).min(threads);
+        let rows = lines.min(strips * STRIP_ROWS) as u64;
+        let (classes_64, dim_64) = (classes as u64, dim as u64);
+        // Squares twice and norms; the mean and zeros; a class's differences on each thread.
+        let vectors = 24 * classes_64 + 8 * dim_64 + 8 * dim_64 * threads as u64;
+        // A strip's weights and products.
+        let strips = 4 * rows * (dim_64 + classes_64) + strips as u64 * Columns::slice_bytes(lines);
+        Columns::bytes(classes, dim) + vectors + strips
+    }
+
     /// Prepares `head`; takes as much memory as its weights.
     pub fn new(head: &Head) -> Self {
         Self::with(head, || {

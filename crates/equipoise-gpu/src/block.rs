@@ -22,7 +22,11 @@ pub(crate) struct Block<'p> {
 /// Where they are.
 pub(crate) enum From<'p> {
     Host(HostValues<'p>),
-    Device { part: &'p Part, first: usize },
+    /// From a whole word on; what the device cannot bind there is copied.
+    Device {
+        part: &'p Part,
+        first: usize,
+    },
 }
 
 /// The memory of one block.
@@ -92,9 +96,17 @@ pub(crate) fn place(
     };
     match block.from {
         From::Device { part, first } => {
-            let offset = part.offset + first as u64 * dim as u64 * part.storage.bytes();
-            let values = placed(part.storage, &part.values, offset);
-            Ok((values, part.norms(engine, dim)?.clone(), first as u32))
+            let row = dim as u64 * part.storage.bytes();
+            let offset = part.offset + first as u64 * row;
+            let norms = part.norms(engine, dim)?.clone();
+            if offset.is_multiple_of(engine.least_offset()) {
+                let values = placed(part.storage, &part.values, offset);
+                return Ok((values, norms, first as u32));
+            }
+            let bytes = (block.rows as u64 * row).next_multiple_of(4);
+            let buffer = slot.values.at_least(context, bytes).clone();
+            encoder.copy_buffer_to_buffer(&part.values, offset, &buffer, 0, bytes);
+            Ok((placed(part.storage, &buffer, 0), norms, first as u32))
         }
         From::Host(values) => {
             let (bytes, storage) = bytes_of_values(values);

@@ -239,7 +239,7 @@ impl Bench {
         let of_group = width * u64::from(peak_copy::LANES * peak_copy::EACH);
         let bytes = self.bytes.min(of_group * u64::from(self.groups));
         let source = self.storage("copied", bytes)?;
-        self.context.fill(&source);
+        self.context.guarded(|| self.context.fill(&source))?;
         let target = self.storage("copy", bytes)?;
         let parameters = PeakParameters {
             count: (bytes / width) as u32,

@@ -12,6 +12,9 @@ use crate::GpuError;
 /// How long memory may take to be mapped when nothing is in flight that uses it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes of what is sent whole that wait in the host's memory at a time.
+pub(crate) const SENT: usize = 4 << 20;
+
 /// How long to wait before looking at the device once more.
 const GLANCE: Duration = Duration::from_micros(200);
 
@@ -128,18 +131,37 @@ impl Context {
         })
     }
 
-    /// Writes `bytes` to the beginning of `buffer`; a last part of a word is filled with zeros.
+    /// Writes `bytes` to the beginning of `buffer`; a last part of a word is filled with zeros. wgpu keeps a copy of them
+    /// in the host's memory until commands that were submitted later are done.
     pub(crate) fn write(&self, buffer: &Buffer, bytes: &[u8]) {
+        self.write_at(buffer, 0, bytes);
+    }
+
+    /// [`Self::write`], from a multiple of 4 bytes of `buffer` on.
+    fn write_at(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
         self.count_sent(bytes.len() as u64);
         let (words, rest) = bytes.split_at(bytes.len() & !3);
         if !words.is_empty() {
-            self.queue.write_buffer(buffer, 0, words);
+            self.queue.write_buffer(buffer, offset, words);
         }
         if !rest.is_empty() {
             let mut word = [0; 4];
             word[..rest.len()].copy_from_slice(rest);
-            self.queue.write_buffer(buffer, words.len() as u64, &word);
+            let offset = offset + words.len() as u64;
+            self.queue.write_buffer(buffer, offset, &word);
         }
+    }
+
+    /// Writes `bytes` to `buffer` from a multiple of 4 bytes on, piece by piece, and waits for each, so that no more than
+    /// [`SENT`] bytes of them are in the host's memory twice.
+    pub(crate) fn send(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
+        let pieces = (offset..).step_by(SENT).zip(bytes.chunks(SENT));
+        for (offset, piece) in pieces {
+            self.write_at(buffer, offset, piece);
+            let submission = self.queue.submit([]);
+            self.wait(Some(submission))?;
+        }
+        Ok(())
     }
 
     /// A uniform buffer that holds `bytes`.
@@ -155,16 +177,22 @@ impl Context {
 
     /// Fills the buffer with numbers of which no two neighbours are equal: hardware may save power, and
     /// gain speed, on zeros.
-    pub(crate) fn fill(&self, buffer: &Buffer) {
+    pub(crate) fn fill(&self, buffer: &Buffer) -> Result<(), GpuError> {
         // As f32 between 2⁻⁹ and 2⁻⁸; as f16, in either half, between a half and 1.
         let words: Vec<u32> = (0..1u32 << 16)
             .map(|i| 0x3b00_3800 | (i.wrapping_mul(0x9e37_79b9) >> 9 & 0x007f_03ff))
             .collect();
-        let piece: &[u8] = bytemuck::cast_slice(&words);
-        for start in (0..buffer.size()).step_by(piece.len()) {
-            let bytes = piece.len().min((buffer.size() - start) as usize);
-            self.queue.write_buffer(buffer, start, &piece[..bytes]);
+        let bytes: &[u8] = bytemuck::cast_slice(&words);
+        let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let piece = self.buffer("numbers to fill with", bytes.len() as u64, usage);
+        self.send(&piece, 0, bytes)?;
+        let mut encoder = self.encoder("fill");
+        for start in (0..buffer.size()).step_by(bytes.len()) {
+            let bytes = piece.size().min(buffer.size() - start);
+            encoder.copy_buffer_to_buffer(&piece, 0, buffer, start, bytes);
         }
+        self.queue.submit([encoder.finish()]);
+        Ok(())
     }
 
     pub(crate) fn encoder(&self, label: &str) -> CommandEncoder {
@@ -318,5 +346,37 @@ impl Growing {
         let (label, usage) = (self.label, self.usage);
         self.buffer
             .get_or_insert_with(|| context.buffer(label, bytes, usage))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeviceChoice, Gpu};
+
+    #[test]
+    #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+    fn what_is_sent_in_pieces_arrives_whole() {
+        let gpu = Gpu::open(&DeviceChoice::Any).expect("an adapter: see README, cargo xtask test");
+        let context = Context::new(gpu.device, gpu.queue);
+        for length in [0, 3, SENT, 2 * SENT + 6] {
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+            let buffer = context.buffer("target", 12 + length as u64, usage);
+            let mut found = vec![0xff; buffer.size() as usize];
+            let read = context.guarded(|| {
+                context.send(&buffer, 8, &bytes)?;
+                let (encoder, mut staging) = (context.encoder("read"), Growing::staging("read"));
+                context.submit_and_read(encoder, &buffer, &mut staging, &mut found)
+            });
+            read.expect("what was sent");
+            let (before, rest) = found.split_at(8);
+            let (sent, after) = rest.split_at(length);
+            assert!(sent == bytes, "{length} bytes");
+            assert!(
+                before.iter().chain(after).all(|byte| *byte == 0),
+                "{length} bytes"
+            );
+        }
     }
 }

@@ -105,7 +105,7 @@ impl GpuEngine {
         Self::with_sizes(adapter, device, queue, sizes)
     }
 
-    /// [`GpuEngine::new`], taking at most `bytes` of device memory for each scorer.
+    /// [`GpuEngine::new`], taking at most `bytes` of the device's memory, and of the host's, for each scorer.
     ///
     /// # Errors
     /// As [`GpuEngine::new`].

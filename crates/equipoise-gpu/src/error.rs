@@ -109,7 +109,7 @@ pub enum GpuError {
     },
     /// A memory budget that not even blocks of one row fit.
     #[error(
-        "{} of device memory are too few: it takes at least {} ({needed} bytes)",
+        "{} of memory are too few: it takes at least {} ({needed} bytes)",
         exactly(*.budget), rounded_up(*.needed)
     )]
     MemoryBudget {

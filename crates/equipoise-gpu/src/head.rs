@@ -11,9 +11,6 @@ use crate::device::Context;
 use crate::kernels::logits::{Path, Weights};
 use crate::plan::Plan;
 
-/// Bytes of the scale table computed and sent at a time.
-const PIECE: usize = 64 << 20;
-
 /// The scales of some predicted classes to all classes.
 #[derive(Debug)]
 pub(crate) struct ScaleSlice {
@@ -53,9 +50,9 @@ impl HeadBuffers {
         };
         let head_slices = context.guarded(|| {
             let slices = slices(plan.head_slice);
-            Ok(slices
+            slices
                 .map(|range| path.weights(context, head, range))
-                .collect())
+                .collect()
         })?;
         if task != Task::Boundaries {
             return Ok(Self {
@@ -66,7 +63,7 @@ impl HeadBuffers {
         // Each by itself: where memory runs out, the rest of the table is not computed in vain.
         let made = BoundaryScales::new(head);
         let scales = slices(plan.scale_slice)
-            .map(|range| context.guarded(|| Ok(scale_slice(context, head, &made, range))))
+            .map(|range| context.guarded(|| scale_slice(context, head, plan, &made, range)))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             head: head_slices,
@@ -78,23 +75,21 @@ impl HeadBuffers {
 fn scale_slice(
     context: &Context,
     head: &Head,
+    plan: &Plan,
     made: &BoundaryScales,
     classes: Range<usize>,
-) -> ScaleSlice {
+) -> Result<ScaleSlice, GpuError> {
     let line = 4 * head.classes();
     let scales = storage(context, "boundary scales", line * classes.len());
-    for first in classes.clone().step_by((PIECE / line).max(1)) {
-        let end = classes.end.min(first + (PIECE / line).max(1));
+    let step = plan.scale_lines(head.classes());
+    for first in classes.clone().step_by(step) {
+        let end = classes.end.min(first + step);
         let lines: Vec<usize> = (first..end).collect();
         let piece = made.lines(head, &lines, head.classes(), NO_BOUNDARY);
         let offset = (line * (first - classes.start)) as u64;
-        let bytes = bytemuck::cast_slice(&piece);
-        context.queue.write_buffer(&scales, offset, bytes);
-        context.count_sent(bytes.len() as u64);
-        // Sends the piece, so that they do not all wait in host memory.
-        context.queue.submit([]);
+        context.send(&scales, offset, bytemuck::cast_slice(&piece))?;
     }
-    ScaleSlice { scales, classes }
+    Ok(ScaleSlice { scales, classes })
 }
 
 fn storage(context: &Context, label: &str, bytes: usize) -> Buffer {

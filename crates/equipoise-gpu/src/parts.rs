@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use wgpu::{Buffer, BufferUsages};
 
+use crate::block::{Block, From};
 use crate::kernels::{Storage, Values};
 use crate::{GpuEngine, GpuError};
 
@@ -14,7 +15,7 @@ pub(crate) struct Part {
     pub(crate) start: usize,
     pub(crate) rows: usize,
     pub(crate) storage: Storage,
-    /// Rows may be bound from multiples of it on.
+    /// Rows may be bound from multiples of it on; others are copied first.
     pub(crate) alignment: usize,
     pub(crate) values: Buffer,
     /// Where the rows begin, in bytes: where the device can bind the buffer.
@@ -75,23 +76,36 @@ pub(crate) struct OnDevice<'a> {
     parts: &'a [Part],
     /// The pool's row that is the first of the parts.
     first: usize,
-    /// The largest alignment of the parts.
-    pub(crate) alignment: usize,
 }
 
 impl<'a> OnDevice<'a> {
     /// At least one part.
     pub(crate) fn new(parts: &'a [Part], first: usize) -> Self {
-        let alignment = parts.iter().map(|part| part.alignment).max();
-        Self {
-            parts,
-            first,
-            alignment: alignment.unwrap_or(1),
+        Self { parts, first }
+    }
+
+    /// The block of at most `rows` rows from `start` on, and of at most `most` with those before it: it begins where the
+    /// device can bind it, or, where too much of it would be lost by that, where it can be copied from.
+    pub(crate) fn block(&self, dim: usize, start: usize, rows: usize, most: usize) -> Block<'a> {
+        let (part, part_start) = self.find(start);
+        let within = start - part_start;
+        let words = row_alignment(4, dim as u64 * part.storage.bytes());
+        let before = match within % part.alignment {
+            before if 2 * before <= most => before,
+            _ => within % words,
+        };
+        let first = within - before;
+        let rows = rows.saturating_add(before).min(most);
+        Block {
+            start: part_start + first,
+            wanted: start,
+            rows: rows.min(part.rows - first),
+            from: From::Device { part, first },
         }
     }
 
     /// The part that holds a row of the pool, and the pool's row that is its first.
-    pub(crate) fn find(&self, row: usize) -> (&'a Part, usize) {
+    fn find(&self, row: usize) -> (&'a Part, usize) {
         let part = find(self.parts, row - self.first);
         (part, self.first + part.start)
     }

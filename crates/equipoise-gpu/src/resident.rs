@@ -12,8 +12,8 @@ use crate::parts::{OnDevice, Part, row_alignment};
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
-/// Bytes sent at a time.
-const PIECE: usize = 64 << 20;
+/// Bytes sent at a time: enough for several threads to copy.
+const PIECE: u64 = 8 << 20;
 
 /// A pool's embeddings in a device's memory, sent once, for any number of heads and strategies: an
 /// [`Engine`] for that pool. Other pools are streamed, as by the engine it was made from.
@@ -58,7 +58,9 @@ impl<'a> ResidentPool<'a> {
             return Ok(0);
         }
         let (_, storage) = bytes_of_values(pool.chunk(0, 1)?.values);
-        Ok(pool.rows() as u64 * (pool.dim() as u64 * storage.bytes() + 4))
+        // The embeddings and a norm each.
+        let rows = pool.rows() as u64;
+        Ok((rows * pool.dim() as u64 * storage.bytes()).next_multiple_of(4) + 4 * rows)
     }
 
     /// Makes the part that begins at `start`.
@@ -71,10 +73,9 @@ impl<'a> ResidentPool<'a> {
         let (engine, pool) = (self.engine, self.pool);
         let (_, storage) = bytes_of_values(pool.chunk(start, 1)?.values);
         let row = pool.dim() as u64 * storage.bytes();
-        // A whole number of uploads of at least 128 rows: aligned for every device, dimension and type.
+        // A whole number of uploads, which are aligned.
         let alignment = row_alignment(engine.least_offset(), row);
-        let whole = |rows: usize| rows / alignment.max(2) * alignment.max(2);
-        let fits = whole((engine.sizes.binding / row) as usize);
+        let fits = whole(engine.sizes.binding / row, alignment);
         if fits == 0 {
             let error = GpuError::TooLarge {
                 what: format!("{alignment} embeddings of {} numbers", pool.dim()),
@@ -85,7 +86,7 @@ impl<'a> ResidentPool<'a> {
         }
         let rows = fits.min(pool.rows() - start);
         let made = engine.context.guarded(|| {
-            let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
             let bytes = rows as u64 * row;
             Ok(Part {
                 start,
@@ -98,7 +99,7 @@ impl<'a> ResidentPool<'a> {
             })
         });
         let part = made.map_err(|error| error.on(&engine.name))?;
-        let piece = whole(PIECE / row as usize).max(alignment.max(2));
+        let piece = piece_rows(row, alignment);
         let mut sent = 0;
         while sent < rows {
             let most = piece.min(rows - sent);
@@ -147,6 +148,16 @@ impl<'a> ResidentPool<'a> {
         let same = std::ptr::addr_eq(pool, self.pool);
         (same && !self.parts.is_empty()).then(|| OnDevice::new(&self.parts, 0))
     }
+}
+
+/// As many of `rows` as end where the next can be bound, and at a whole word.
+fn whole(rows: u64, alignment: usize) -> usize {
+    rows as usize / alignment.max(2) * alignment.max(2)
+}
+
+/// Rows of `row` bytes that are sent at a time.
+fn piece_rows(row: u64, alignment: usize) -> usize {
+    whole(PIECE / row, alignment).max(alignment.max(2))
 }
 
 impl Engine for ResidentPool<'_> {

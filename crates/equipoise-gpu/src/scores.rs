@@ -6,7 +6,7 @@ use equipoise_core::memory::ScanShape;
 use equipoise_core::{Error, Head, Pool, RowSet};
 use wgpu::{Buffer, BufferUsages};
 
-use crate::block::{Block, From, Slot, bits, place};
+use crate::block::{Block, Slot, bits, place};
 use crate::device::{Context, Growing};
 use crate::device_pool::DevicePool;
 use crate::head::HeadBuffers;
@@ -149,20 +149,14 @@ impl GpuEngine {
             reason: "the pool is of another engine".into(),
         })?;
         targets.try_on(&self.context)?;
-        let plan = Plan::new(shape, &self.sizes)?;
         let on_device = OnDevice::new(parts, 0);
+        let plan = Plan::new(shape, &self.sizes)?;
         on_device.prepare(self, head.dim())?;
         let mut writer = Writer::new(self, head, pool, &plan)?;
         let mut start = 0;
         while start < pool.rows() {
-            let (part, part_start) = on_device.find(start);
-            let first = (start - part_start) / part.alignment * part.alignment;
-            let block = Block {
-                start: part_start + first,
-                wanted: start,
-                rows: plan.max_rows.max(2 * part.alignment).min(part.rows - first),
-                from: From::Device { part, first },
-            };
+            let most = plan.max_rows;
+            let block = on_device.block(head.dim(), start, most, most);
             self.context.guarded(|| writer.write(&block, targets))?;
             start = block.start + block.rows;
         }

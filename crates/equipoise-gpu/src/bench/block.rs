@@ -100,7 +100,7 @@ impl<'a> TimedBlock<'a> {
                 distances: buffer("timed distances", of_classes),
                 columns: buffer("timed scores", rows * COLUMNS * 4),
             };
-            context.write(&block.values, bytes);
+            context.send(&block.values, 0, bytes)?;
             context.write(&block.available, &vec![0xff; rows.div_ceil(32) * 4]);
             context.write(&block.thresholds, cast_slice(&vec![ACCEPT_NONE; classes]));
             Ok(block)

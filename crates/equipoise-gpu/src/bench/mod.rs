@@ -252,7 +252,7 @@ impl<'a> KernelBench<'a> {
                 let classes = first..classes.min(first + slice);
                 path.weights(context, self.head, classes)
             });
-            Ok(weights.collect())
+            weights.collect()
         })?;
         let rows = match self.engine.kernels.logits.software() {
             true => SOFTWARE_OPERATIONS / (2 * classes * self.head.dim()),

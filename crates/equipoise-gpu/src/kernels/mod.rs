@@ -205,7 +205,7 @@ pub(crate) fn first_bytes(buffer: &Buffer, bytes: u64) -> BindingResource<'_> {
 }
 
 /// A workgroup per row, spread over two dimensions of at most `most` each.
-fn group_per_row(rows: u32, most: u32) -> [u32; 2] {
+pub(crate) fn group_per_row(rows: u32, most: u32) -> [u32; 2] {
     let width = rows.min(most).max(1);
     [width, rows.div_ceil(width)]
 }

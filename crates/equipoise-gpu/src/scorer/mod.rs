@@ -137,18 +137,7 @@ impl<'a> GpuScorer<'a> {
     fn block(&self, start: usize, rows: usize) -> equipoise_core::Result<Block<'a>> {
         let rows = rows.min(self.max_rows());
         if let Some(on_device) = &self.on_device {
-            let (part, part_start) = on_device.find(start);
-            let within = start - part_start;
-            let first = within - within % part.alignment;
-            let rows = (rows + within - first).min(part.rows - first);
-            return Ok(Block {
-                start: part_start + first,
-                wanted: start,
-                // Aligned rows may make it one row too long for the device: never by more than
-                // `max_rows` allows for.
-                rows: rows.min(self.most_rows()),
-                from: From::Device { part, first },
-            });
+            return Ok(on_device.block(self.dim, start, rows, self.max_rows()));
         }
         let Chunk { values, .. } = self.pool.chunk(start, rows)?;
         let rows = values.len() / self.dim;
@@ -159,12 +148,6 @@ impl<'a> GpuScorer<'a> {
             rows,
             from: From::Host(values),
         })
-    }
-
-    /// Most rows that a block's memory is for.
-    fn most_rows(&self) -> usize {
-        let alignment = self.on_device.map_or(0, |parts| parts.alignment);
-        self.plan.max_rows.max(2 * alignment)
     }
 
     /// Records and submits a block's commands.

@@ -60,7 +60,7 @@ pub(super) fn measure(
     let (values, logits) = context.guarded(|| {
         let bytes = (rows * dim) as u64 * request.storage.bytes();
         let values = storage("measured embeddings", bytes);
-        context.fill(&values);
+        context.fill(&values)?;
         let logits = storage("measured logits", (rows * classes * 4) as u64);
         Ok((values, logits))
     })?;
@@ -109,7 +109,7 @@ fn seconds(
     arguments: Arguments<'_>,
 ) -> Result<f64, GpuError> {
     let classes = 0..arguments.classes as usize;
-    let weights = context.guarded(|| Ok(path.weights(context, head, classes)))?;
+    let weights = context.guarded(|| path.weights(context, head, classes))?;
     let run = |products: u32| {
         let time = timer.time(|encoder| {
             for _ in 0..products {

@@ -30,7 +30,9 @@ pub use variants::Storage;
 pub(crate) use choice::{Logits, Request};
 pub(crate) use own::own_lacks;
 pub(crate) use trial::largest_of;
-pub(crate) use variants::LEAST_TILE;
+#[cfg(test)]
+pub(crate) use variants::tiles;
+pub(crate) use variants::{LEAST_TILE, most_padding};
 pub(crate) use weights::Weights;
 
 use variants::{Arithmetic, Variant};

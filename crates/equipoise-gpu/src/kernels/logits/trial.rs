@@ -28,7 +28,7 @@ pub(super) fn product(
         context.write(&buffer, bytes);
         let logits = context.buffer("tried logits", (rows * classes * 4) as u64, usage);
         let mut encoder = context.encoder("trial");
-        let weights = path.weights(context, head, 0..classes);
+        let weights = path.weights(context, head, 0..classes)?;
         let arguments = Arguments {
             values: DeviceValues {
                 rows: rows as u32,

@@ -34,6 +34,23 @@ impl Storage {
 /// Rows and classes of the smallest tile: what a dispatch can cover at least, for each workgroup.
 pub(crate) const LEAST_TILE: u32 = logits_small_f32::TILE;
 
+/// Rows and classes of every variant's tile.
+#[cfg(test)]
+pub(crate) fn tiles() -> impl Iterator<Item = [u32; 2]> {
+    VARIANTS.iter().map(|variant| variant.tile)
+}
+
+/// Multiples of how many classes, and of how many columns, any variant pads the head of f16 embeddings to.
+pub(crate) fn most_padding() -> [u64; 2] {
+    VARIANTS.iter().fold([1, 1], |most, variant| {
+        let [classes, columns] = match variant.arithmetic {
+            Arithmetic::Lanes { .. } => [1, 1],
+            Arithmetic::Matrices(matrices) => [variant.tile[1].into(), matrices.depth.into()],
+        };
+        [most[0].max(classes), most[1].max(columns)]
+    })
+}
+
 /// One way to compute logits.
 #[derive(Debug)]
 pub(crate) struct Variant {

@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use equipoise_core::Head;
+use half::f16;
 use wgpu::{Buffer, BufferUsages};
 
 use super::variants::{Arithmetic, Matrices};
 use super::{Path, split};
-use crate::device::Context;
+use crate::GpuError;
+use crate::device::{Context, SENT};
 
 /// Weights and biases of some classes, as one path wants them.
 #[derive(Debug)]
@@ -22,39 +24,55 @@ pub(crate) struct Weights {
 
 impl Path {
     /// Copies the weights and biases of `classes` to the device.
-    pub(crate) fn weights(&self, context: &Context, head: &Head, classes: Range<usize>) -> Weights {
+    pub(crate) fn weights(
+        &self,
+        context: &Context,
+        head: &Head,
+        classes: Range<usize>,
+    ) -> Result<Weights, GpuError> {
         let dim = head.dim();
         let weight = &head.weight()[classes.start * dim..classes.end * dim];
-        let storage = |label, bytes: &[u8]| {
+        let storage = |label, bytes: usize| {
             let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-            let buffer = context.buffer(label, bytes.len() as u64, usage);
-            context.write(&buffer, bytes);
-            buffer
+            context.buffer(label, bytes as u64, usage)
         };
         let (parts, unscale) = match self.arithmetic {
             Arithmetic::Lanes { .. } => {
-                let whole = storage("head weight", bytemuck::cast_slice(weight));
+                let whole = storage("head weight", size_of_val(weight));
+                context.send(&whole, 0, bytemuck::cast_slice(weight))?;
                 (vec![whole], 1.0)
             }
             Arithmetic::Matrices(Matrices { parts, depth, .. }) => {
                 // The whole head's, as the bound is relative to its largest weight.
                 let scale = split::scale(head.weight()).unwrap_or(1.0);
-                let padding = [self.tile[1], depth];
-                let split = split::split(weight, dim, scale, parts, padding);
-                let parts = split.parts.iter();
-                let parts = parts.map(|part| storage("head part", bytemuck::cast_slice(part)));
-                (parts.collect(), split.unscale)
+                let tile = self.tile[1] as usize;
+                let line = size_of::<f16>() * dim.next_multiple_of(depth as usize);
+                let bytes = classes.len().next_multiple_of(tile) * line;
+                let made = (0..parts).map(|_| storage("head part", bytes));
+                let made: Vec<Buffer> = made.collect();
+                // Whole tiles at a time: only the last is padded.
+                let piece = (SENT / line / tile).max(1) * tile;
+                let offsets = (0..).step_by(piece * line);
+                let mut unscale = 1.0;
+                for (offset, weight) in offsets.zip(weight.chunks(piece * dim)) {
+                    let padding = [self.tile[1], depth];
+                    let split = split::split(weight, dim, scale, parts, padding);
+                    for (buffer, part) in made.iter().zip(&split.parts) {
+                        context.send(buffer, offset, bytemuck::cast_slice(part))?;
+                    }
+                    unscale = split.unscale;
+                }
+                (made, unscale)
             }
         };
-        let bias = bytemuck::cast_slice(&head.bias()[classes.clone()]);
-        let weights = Weights {
+        let bias = &head.bias()[classes.clone()];
+        let biases = storage("head bias", size_of_val(bias));
+        context.send(&biases, 0, bytemuck::cast_slice(bias))?;
+        Ok(Weights {
             parts,
-            bias: storage("head bias", bias),
+            bias: biases,
             unscale,
             classes,
-        };
-        // Sends them, so that they do not wait in host memory.
-        context.queue.submit([]);
-        weights
+        })
     }
 }

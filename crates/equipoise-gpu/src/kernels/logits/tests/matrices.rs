@@ -3,6 +3,7 @@
 
 use super::ranges::{ZONE, check_zones, edges, indexed, with_source};
 use super::{context, error, facts, head as scaled_head};
+use crate::device::SENT;
 use crate::garbage::garbled;
 use crate::kernels::logits::trial::{self, random};
 use crate::kernels::logits::variants::{Arithmetic, VARIANTS, Variant};
@@ -70,6 +71,21 @@ fn but_for_the_cores_indices_and_bounds_are_right() {
         let path = with_source(&context, variant, Storage::F16, garbled(&twin(variant)));
         check_zones(&context, &path, edges(&path, DIMS)[0], 0);
     }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_head_that_is_sent_in_pieces_is_whole() {
+    let context = context();
+    let mut variants = VARIANTS.iter();
+    let variant = variants.find(|variant| variant.name == "matrix8-split");
+    let variant = variant.expect("a variant");
+    let path = with_source(&context, variant, Storage::F16, twin(variant));
+    // 512 classes are as much as is sent at a time.
+    let dim = SENT / size_of::<u16>() / 512;
+    let head = scaled_head(515, dim, 1.0);
+    let error = error(&context, &path, &random(dim, 12), &head);
+    assert!(error <= 1.0, "{error} of the bound");
 }
 
 #[test]

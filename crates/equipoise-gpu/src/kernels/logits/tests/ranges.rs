@@ -76,7 +76,7 @@ pub(super) fn check_zones(context: &Context, path: &Path, shape: Shape, zone: us
         classes: FIRST..FIRST + classes,
         parts,
         bias: guarded(context, bytemuck::cast_slice(head.bias()), zone),
-        ..path.weights(context, &head, 0..classes)
+        ..path.weights(context, &head, 0..classes).expect("weights")
     };
     let logits = words(context, &vec![GARBAGE; rows * all + ZONE]);
     let arguments = Arguments {
