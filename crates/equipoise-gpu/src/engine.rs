@@ -117,6 +117,14 @@ impl GpuEngine {
         Self::with_sizes(gpu.adapter, gpu.device, gpu.queue, sizes)
     }
 
+    /// This engine as one of several that share the memory budget: of it, the host's part is divided among so many
+    /// `engines`. Each has its own device, and all of the budget there.
+    #[must_use]
+    pub fn sharing(mut self, engines: u64) -> Self {
+        self.sizes.sharing = engines;
+        self
+    }
+
     /// [`GpuEngine::from_device`] with other sizes, which must be within the device's limits.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub struct Sizes {
     pub groups: u32,
     /// Bytes that a scorer may take, of the device's memory and of the host's; `None` sets no bound.
     pub memory: Option<u64>,
+    /// How many engines share the host's memory: each may take as large a part of `memory` there.
+    pub sharing: u64,
 }
 
 impl Sizes {
@@ -56,6 +58,7 @@ impl Sizes {
             candidates: 1 << 20,
             groups: limits.max_compute_workgroups_per_dimension,
             memory: None,
+            sharing: 1,
         }
     }
 }
@@ -89,7 +92,9 @@ impl Plan {
         });
         let bytes = |plan: Self| {
             let memory = plan.memory(shape);
-            memory.bytes(Place::Device).max(memory.bytes(Place::Host))
+            let host = memory.bytes(Place::Host);
+            let host = host.saturating_mul(sizes.sharing.max(1));
+            memory.bytes(Place::Device).max(host)
         };
         let tries = halves.map(|plan| (plan, bytes(plan)));
         within(sizes.memory, tries).map_err(|needed| GpuError::MemoryBudget {

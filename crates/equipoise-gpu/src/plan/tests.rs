@@ -146,6 +146,40 @@ fn the_smallest_blocks_begin_with_a_whole_word() {
 }
 
 #[test]
+fn engines_that_share_the_host_take_a_part_of_it_each() {
+    let budget = 4 << 30;
+    for engines in [0, 1, 2, 5] {
+        let sizes = Sizes {
+            sharing: engines,
+            ..sizes(Some(budget))
+        };
+        let plan = Plan::new(LARGE, &sizes).expect("a plan").memory(LARGE);
+        let (host, device) = (plan.bytes(Place::Host), plan.bytes(Place::Device));
+        assert!(host * engines.max(1) <= budget, "{engines}: {host}");
+        // The device is each engine's own.
+        assert!(
+            device > budget / 5 && device <= budget,
+            "{engines}: {device}"
+        );
+    }
+    let alone = sizes(Some(1));
+    let shared = Sizes {
+        sharing: 1000,
+        ..alone
+    };
+    let least = needed(LARGE, &shared);
+    // Of 1000 engines it is the host that is short.
+    let enough = Sizes {
+        memory: Some(least),
+        ..shared
+    };
+    let smallest = Plan::new(LARGE, &enough);
+    let host = smallest.expect("a plan").memory(LARGE).bytes(Place::Host);
+    assert_eq!(host * 1000, least);
+    assert!(needed(LARGE, &alone) < least / 100);
+}
+
+#[test]
 fn the_host_has_room_for_what_goes_through_it() {
     for width in [2, 4] {
         let shape = ScanShape { width, ..LARGE };
