@@ -24,6 +24,9 @@ pub(crate) struct Part {
     pub(crate) norms: OnceLock<Buffer>,
 }
 
+/// The largest multiple that a device may ask of offsets: WebGPU's own limit.
+pub(crate) const LARGEST_OFFSET: u64 = 256;
+
 /// Rows of `row` bytes begin at offsets that are multiples of `least`, a power of two, every so many rows.
 pub(crate) fn row_alignment(least: u64, row: u64) -> usize {
     (least >> row.trailing_zeros().min(least.trailing_zeros())) as usize

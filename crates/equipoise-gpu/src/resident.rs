@@ -8,7 +8,7 @@ use equipoise_core::{Chunk, Engine, Head, Pool, Scorer};
 use wgpu::BufferUsages;
 
 use crate::block::bytes_of_values;
-use crate::parts::{OnDevice, Part, row_alignment};
+use crate::parts::{LARGEST_OFFSET, OnDevice, Part, row_alignment};
 use crate::upload::Upload;
 use crate::{GpuEngine, GpuError};
 
@@ -61,6 +61,19 @@ impl<'a> ResidentPool<'a> {
         // The embeddings and a norm each.
         let rows = pool.rows() as u64;
         Ok((rows * pool.dim() as u64 * storage.bytes()).next_multiple_of(4) + 4 * rows)
+    }
+
+    /// Bytes of the host's memory that [`ResidentPool::new`] takes until it returns: a piece of the pool, and the memory
+    /// that the device copies it from.
+    ///
+    /// # Errors
+    /// [`equipoise_core::Error::Read`] where it cannot be read.
+    pub fn host_bytes(pool: &dyn Pool) -> equipoise_core::Result<u64> {
+        let row = (pool.dim() * pool.width()?).max(1) as u64;
+        // Whatever the device's alignment is.
+        let aligned = row_alignment(LARGEST_OFFSET, row).max(2) as u64;
+        let rows = (PIECE / row).max(aligned).min(pool.rows() as u64);
+        Ok(2 * (rows * row).next_multiple_of(4))
     }
 
     /// Makes the part that begins at `start`.
