@@ -5,5 +5,6 @@ mod custom;
 mod engine;
 mod limits;
 mod names;
+mod picks;
 mod pools;
 mod scores;
