@@ -177,7 +177,7 @@ impl Device {
         Ok(match (self, memory) {
             (Device::Cpu, None) => Box::new(CpuEngine::new()),
             (Device::Cpu, Some(bytes)) => Box::new(CpuEngine::with_memory(bytes).sharing(engines)),
-            (Device::Gpu(choice), memory) => Box::new(gpu_engine(choice, memory)?),
+            (Device::Gpu(choice), memory) => Box::new(gpu_engine(choice, memory)?.sharing(engines)),
             (Device::Several(devices), memory) => {
                 let all = engines * devices.len() as u64;
                 let engines = devices.iter().map(|device| device.sharing(memory, all));

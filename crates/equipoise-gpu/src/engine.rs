@@ -32,6 +32,10 @@ const WIDEST: LogitBound = LogitBound {
     flushed: f64::INFINITY,
 };
 
+/// Longest sum on a software adapter: Mesa's llvmpipe leaves a shader's loops after 65,535 rounds, and what was added up until
+/// then would be taken for the sum.
+const SOFTWARE_SUM: usize = 1 << 15;
+
 /// Most rows on which variants of the row kernels are timed.
 const MEASURED_ROWS: usize = 2048;
 
@@ -220,7 +224,7 @@ impl GpuEngine {
             2 => Storage::F16,
             _ => Storage::F32,
         };
-        let made = Plan::new(shape, &self.sizes).and_then(|plan| {
+        let made = self.planned(shape).and_then(|plan| {
             let path = self.path(head, storage, &plan)?;
             let buffers = HeadBuffers::new(&self.context, head, &plan, &path, task)?;
             let centres = centres.map(|centres| Centres::new(self, centres, storage, &plan));
@@ -266,6 +270,19 @@ impl GpuEngine {
         let mut scorer = GpuScorer::new(self, head, pool, plan, (path, rows), buffers, on_device);
         scorer.centres = centres;
         Ok(Box::new(scorer))
+    }
+
+    /// The plan for scorers of that shape.
+    fn planned(&self, shape: ScanShape) -> Result<Plan, GpuError> {
+        let length = match shape.task {
+            Task::NearestGradient { .. } => shape.dim.max(shape.classes),
+            Task::Boundaries | Task::Nearest => shape.dim,
+        };
+        if self.kernels.logits.software() && length > SOFTWARE_SUM {
+            let most = SOFTWARE_SUM;
+            return Err(GpuError::TooLong { length, most });
+        }
+        Plan::new(shape, &self.sizes)
     }
 
     /// A scorer of gradient embeddings.
@@ -330,7 +347,7 @@ impl Engine for GpuEngine {
     }
 
     fn plan(&self, shape: ScanShape) -> equipoise_core::Result<MemoryPlan> {
-        let plan = Plan::new(shape, &self.sizes).map_err(|error| error.on(&self.name))?;
+        let plan = self.planned(shape).map_err(|error| error.on(&self.name))?;
         Ok(plan.memory(shape))
     }
 

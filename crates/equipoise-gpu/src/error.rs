@@ -49,6 +49,16 @@ pub enum GpuError {
         /// The device's limit.
         limit: u64,
     },
+    /// Sums longer than a software adapter makes them.
+    #[error(
+        "sums of {length} numbers, of which a software adapter adds up {most} at most (hint: the CPU takes any; `--device cpu`)"
+    )]
+    TooLong {
+        /// Numbers of an embedding, or of a gradient.
+        length: usize,
+        /// The most that are right.
+        most: usize,
+    },
     /// No variant of kernel `logits` has that name.
     #[error("no variant of logits is called {name} (hint: there are {known})")]
     UnknownLogits {

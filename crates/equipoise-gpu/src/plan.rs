@@ -8,7 +8,7 @@
 mod tests;
 
 use equipoise_core::engine::{BoundaryScales, Candidates, Nearest, NearestGradient, Task};
-use equipoise_core::memory::{MemoryPlan, Place, ScanShape, within};
+use equipoise_core::memory::{MemoryPlan, Place, ScanShape, scanned_row_bytes, within};
 use equipoise_core::{Candidate, RowStatistics};
 
 use crate::GpuError;
@@ -154,6 +154,8 @@ impl Plan {
                 plan.add(Place::Host, "scales on their way", sent);
                 let by_class = Candidates::bytes(capacity as u64, rows, classes);
                 plan.add(Place::Host, "candidates by class", by_class);
+                let known = rows.min(shape.rows as u64) * scanned_row_bytes(shape.task);
+                plan.add(Place::Host, "what is known of a block's rows", known);
             }
             Task::NearestGradient { centres } => {
                 let centres = centres as u64;

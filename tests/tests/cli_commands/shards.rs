@@ -337,7 +337,7 @@ fn a_scan_keeps_to_its_memory_and_a_dry_run_writes_nothing() {
     assert!(!bench.has("a.cand"));
     let bytes = plan["host_bytes"].as_u64().unwrap();
     let report = with("a", &format!("--memory {bytes} --json")).ok().json();
-    assert_eq!(report["memory"]["host_bytes"].as_u64().unwrap(), bytes);
+    assert!(report["memory"]["host_bytes"].as_u64().unwrap() <= bytes);
     assert_eq!(report["fallbacks"], serde_json::json!([]));
     with("b", "--fallback cpu").ok();
     let read = |name: &str| std::fs::read(bench.path(name)).unwrap();

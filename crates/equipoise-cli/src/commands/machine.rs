@@ -317,12 +317,27 @@ impl Ready {
         if let Some(error) = short {
             return Ok(Err(error));
         }
-        let plan = largest.map(|mut plan| {
+        if let Some(plan) = &mut largest {
             plan.add(Place::Host, "lists and float64", division.lists);
+            if let Some(pool) = division.pool {
+                plan.add(Place::Device, "pool", pool);
+                // Before there are blocks and lists.
+                let sent = ResidentPool::host_bytes(scans.pool)?;
+                let more = sent.saturating_sub(plan.bytes(Place::Host));
+                plan.add(Place::Host, "more, while the pool is sent", more);
+            }
             plan.add(Place::Host, "what has been read", read);
-            plan.add(Place::Device, "pool", division.pool.unwrap_or(0));
-            Plan::of(engine.as_dyn().name(), &plan)
-        });
+            let needed = plan.bytes(Place::Host);
+            if let Some(budget) = machine.memory.filter(|budget| needed > *budget) {
+                let device = engine.as_dyn().name().into();
+                return Ok(Err(Error::MemoryBudget {
+                    device,
+                    budget,
+                    needed: needed + SPARE,
+                }));
+            }
+        }
+        let plan = largest.map(|plan| Plan::of(engine.as_dyn().name(), &plan));
         Ok(Ok(Self { engine, next, plan }))
     }
 }

@@ -6,7 +6,9 @@ use equipoise_core::definition::{self, RowScore};
 use equipoise_core::engine::Task;
 use equipoise_core::memory::ScanShape;
 use equipoise_core::strategies::{Base, Margin};
-use equipoise_core::{CpuEngine, Engine, Error, Head, Pool, Request, Selection, Strategy, quota};
+use equipoise_core::{
+    CpuEngine, Engine, Error, Head, MemoryPool, Pool, Request, Selection, Strategy, quota,
+};
 use equipoise_gpu::{GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Sizes};
 use half::f16;
 
@@ -324,4 +326,42 @@ fn a_resident_pool_is_sent_once() {
     assert!(stored > host / 2);
     let bytes = ResidentPool::bytes(&pool).expect("bytes");
     assert_eq!(bytes, stored + 4 * 9000);
+}
+
+/// Software adapters leave long loops early: up to the limit they must not, and beyond it nothing is scanned.
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn sums_are_whole_or_refused() {
+    let head = |dim: usize| {
+        // Only the last numbers tell the classes apart.
+        let number = |class: usize, m: usize| match m + 8 < dim {
+            true => 1.0 / 64.0,
+            false => ((class * 5 + m * 3) % 7) as f32 - 3.0,
+        };
+        let weight = (0..3).flat_map(|class| (0..dim).map(move |m| number(class, m)));
+        Head::new(weight.collect(), vec![0.0; 3], dim).expect("a head")
+    };
+    let picks = |dim: usize, engine: &dyn Engine| {
+        let rows: Vec<f32> = (0..6 * dim).map(|i| (i / dim + i * 7 % 5) as f32).collect();
+        let pool = MemoryPool::new(equipoise_core::Values::F32(&rows), dim).expect("a pool");
+        let (head, available) = (head(dim), equipoise_core::RowSet::all(6));
+        let request = Request {
+            head: Some(&head),
+            ..Request::new(&pool, &available, 3)
+        };
+        Base.select(engine, &request)
+            .map(|selection| selection.picks)
+    };
+    for name in ["small", "large"] {
+        let (gpu, choice) = (gpu(), LogitsChoice::Named(name.into()));
+        let software = gpu.adapter.get_info().device_type == equipoise_gpu::wgpu::DeviceType::Cpu;
+        let engine = GpuEngine::with_variants(gpu, &choice, RowsChoice::Auto).expect("an engine");
+        let most = 1 << 15;
+        let expected = picks(most, &CpuEngine::new()).expect("picks");
+        assert_eq!(picks(most, &engine).expect("picks"), expected, "{name}");
+        if software {
+            let refused = picks(most + 1, &engine).expect_err("too long").to_string();
+            assert!(refused.contains("32768 at most"), "{refused}");
+        }
+    }
 }
