@@ -49,14 +49,21 @@ fn scores_bytes(classes: usize) -> u64 {
     (size_of::<(Codes, Vec<f64>)>() + classes * size_of::<f64>()) as u64
 }
 
+/// Rows whose scores for every class are made at a time, where so many are fetched otherwise: they take about as much memory, but for
+/// what keeps threads busy.
+fn whole(fetched: usize, head: &Head) -> usize {
+    let (row, scores) = (row_bytes(head.dim()), scores_bytes(head.classes()));
+    let least = rayon::current_num_threads() * TOGETHER;
+    (fetched * row as usize / (row + scores) as usize).max(least)
+}
+
 /// Bytes that settling takes at most for a head, beside the lists.
 pub(crate) fn bytes(request: &Request<'_>, head: &Head) -> u64 {
-    let dim = head.dim();
-    let rows = fetched(dim, request.memory) as u64;
+    let row = row_bytes(head.dim());
+    let rows = fetched(head.dim(), request.memory);
+    let scores = whole(rows, head) as u64 * (row + scores_bytes(head.classes()));
     let looked_at = 2 * LOOKED_AT * size_of::<(Slot, Codes)>();
-    // Of one row at least, all scores.
-    let fetched = (rows * row_bytes(dim)).max(row_bytes(dim) + scores_bytes(head.classes()));
-    ExactSums::bytes(head) + fetched + looked_at as u64
+    ExactSums::bytes(head) + (rows as u64 * row).max(scores) + looked_at as u64
 }
 
 /// The exact side of a scan, and what it counts.
@@ -376,10 +383,7 @@ impl<'a> Exact<'a> {
     /// Settles the rows about which the bounds say nothing, ascending, for every class.
     fn add_whole(&mut self, rows: &[usize], lists: &mut [List]) -> Result<()> {
         self.selection.settled += rows.len() as u64;
-        let (dim, classes) = (self.head.dim(), self.head.classes());
-        // As many as take the memory of those that are fetched otherwise.
-        let most = self.fetched as u64 * row_bytes(dim) / (row_bytes(dim) + scores_bytes(classes));
-        for rows in rows.chunks((most as usize).max(1)) {
+        for rows in rows.chunks(whole(self.fetched, self.head)) {
             let embeddings = self.embeddings(rows.iter().copied())?;
             let settler = &self.settler;
             let settle = |embeddings: &[Cow<'_, [f32]>]| {

@@ -69,7 +69,7 @@ fn json_goes_to_a_file_and_the_table_to_stdout() {
     }
     let json: Value = serde_json::from_str(&bench.read("new.json")).expect("JSON");
     // Of f16 without burn, which is measured in f32.
-    assert_eq!(json["rows"].as_array().map(Vec::len), Some(19));
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(23));
     assert_eq!(json["omitted"][0]["failed"], false);
     assert_eq!(json["complete"], true);
     bench
@@ -114,7 +114,7 @@ fn a_run_compares_with_an_earlier_one() {
         .json();
     assert_eq!(
         (json["rows"].as_array().map(Vec::len), &json["unmatched"]),
-        (Some(11), &0.into())
+        (Some(13), &0.into())
     );
     bench
         .run("bench --compare old.json gone.json")
@@ -123,7 +123,7 @@ fn a_run_compares_with_an_earlier_one() {
         .run(&format!("{TINY} --shape 61,8,3 --compare old.json --json"))
         .ok();
     let comparison = &run.json()["comparison"];
-    assert_eq!(comparison["unmatched"], 11);
+    assert_eq!(comparison["unmatched"], 13);
     let slower: Vec<_> = comparison["rows"].as_array().expect("rows")[..2]
         .iter()
         .map(|row| row["slower"].as_bool())

@@ -61,7 +61,7 @@ fn what_is_asked_for_alone_is_measured() {
         .run(&format!("{tiny} --only select --peers never"))
         .ok()
         .json();
-    assert_eq!(rows(&json).len(), 3);
+    assert_eq!(rows(&json).len(), 5);
     bench
         .run(&format!("{tiny} --only nonsense"))
         .fails(2, &["nothing is called nonsense"])

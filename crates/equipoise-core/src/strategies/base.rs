@@ -179,37 +179,35 @@ impl<'s, 'a> Scanned<'s, 'a> {
     pub(super) fn refill_class(&mut self, class: usize, depth: usize, least: usize) -> Result<()> {
         let mut keep = vec![0; self.lists.len()];
         keep[class] = depth;
-        let keep = self.within(keep, class, least);
+        let keep = self.within(keep, &[class], least);
         self.make(&keep)
     }
 
-    /// `keep`, if need be less, so that lists take no more than they may: those of which nothing is to be kept stay as they are.
-    /// `first` needs `least`; others need not be made anew.
-    fn within(&self, mut keep: Vec<usize>, first: usize, least: usize) -> Vec<usize> {
-        let rows = self.left.len();
-        loop {
-            let all = keep.iter().zip(&self.lists);
-            let all: Vec<usize> = all
-                .map(|(keep, list)| if *keep > 0 { *keep } else { list.keep })
-                .collect();
-            if bytes(&all, rows) <= self.bytes {
-                return keep;
-            }
-            let mut changed = false;
-            for (class, keep) in keep.iter_mut().enumerate() {
-                let half = *keep / 2;
-                let less = match class == first {
-                    true => half.max(least).min(*keep),
-                    false if half < self.quotas[class] => 0,
-                    false => half,
-                };
-                changed |= less < *keep;
-                *keep = less;
-            }
-            if !changed {
-                return keep;
+    /// `keep`, so that lists take no more than they may: of the first classes of `order`, as many as that allows; others stay as they
+    /// are, as those do of which nothing is to be kept. The very first needs `least`, for which there is always room.
+    fn within(&self, mut keep: Vec<usize>, order: &[usize], least: usize) -> Vec<usize> {
+        let fits = |keep: &[usize], classes: &[usize]| {
+            let mut all: Vec<usize> = self.lists.iter().map(|list| list.keep).collect();
+            let fresh = classes.iter().filter(|class| keep[**class] > 0);
+            fresh.for_each(|class| all[*class] = keep[*class]);
+            bytes(&all, self.left.len()) <= self.bytes
+        };
+        let first = order[0];
+        while keep[first] > least && !fits(&keep, &order[..1]) {
+            keep[first] = (keep[first] / 2).max(least);
+        }
+        let (mut fitting, mut beyond) = (1, order.len() + 1);
+        while beyond - fitting > 1 {
+            let middle = fitting.midpoint(beyond);
+            match fits(&keep, &order[..middle]) {
+                true => fitting = middle,
+                false => beyond = middle,
             }
         }
+        for class in &order[fitting..] {
+            keep[*class] = 0;
+        }
+        keep
     }
 
     /// Scans the rows that are left for fresh lists of the classes of which something is to be kept.
@@ -289,7 +287,7 @@ impl Source for Scanned<'_, '_> {
                 *keep = 0;
             }
         }
-        let keep = self.within(keep, order[0], missing);
+        let keep = self.within(keep, order, missing);
         self.make(&keep)?;
         Ok(true)
     }
