@@ -113,6 +113,32 @@ fn devices_are_named_once_and_only_for_scans() {
 }
 
 #[test]
+fn where_a_device_does_not_open_another_goes_on() {
+    let bench = Bench::new().with_pool(60);
+    select(&bench, &format!("{BASE} --device cpu --out cpu.csv")).ok();
+    select(&bench, &format!("{BASE} --device gpu:77")).fails(1, &["gpu:77"]);
+    for flags in ["", "--resident always", "--memory 64MiB", "--dry-run"] {
+        let flags = format!("{BASE} --device gpu:77 --fallback cpu {flags} --force --json");
+        let run = select(&bench, &flags).ok();
+        assert!(
+            run.stderr.contains("went on with another device"),
+            "{}",
+            run.stderr
+        );
+        if !flags.contains("--dry-run") {
+            assert_eq!(bench.read("picks.csv"), bench.read("cpu.csv"));
+            let json = run.json();
+            assert_eq!(json["device"], "cpu");
+            assert_eq!(
+                json["fallbacks"].as_array().map(Vec::len),
+                Some(1),
+                "{json}"
+            );
+        }
+    }
+}
+
+#[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn one_adapter_by_two_names_is_named_twice() {
     let bench = Bench::new().with_pool(20);
@@ -148,15 +174,20 @@ fn every_way_to_use_a_gpu_picks_the_same() {
         "--device gpu:0,cpu",
         "--device gpu --fallback cpu",
         "--device gpu --memory 64MiB",
+        "--device gpu:0,cpu --memory 64MiB",
+        "--device gpu --fallback cpu --memory 64MiB",
         "--device gpu --resident always",
         "--device gpu --resident always --fallback cpu --memory 1GiB",
     ] {
         let run = select(&bench, &format!("{BASE} {flags} --force --json")).ok();
         assert_eq!(bench.read("picks.csv"), expected, "{flags}");
-        assert!(
-            run.json()["memory"]["device_bytes"].as_u64().unwrap() > 0,
-            "{flags}"
-        );
+        let plan = &run.json()["memory"];
+        assert!(plan["device_bytes"].as_u64().unwrap() > 0, "{flags}");
+        if flags.contains("64MiB") {
+            // All engines' together.
+            let bytes = plan["host_bytes"].as_u64().unwrap();
+            assert!(bytes <= 64 << 20, "{flags}: {bytes}");
+        }
     }
     // Several selections keep the pool on the device by themselves.
     let flags = "--head head.safetensors --strategy base,mase --budget 12 --device gpu --json";

@@ -86,7 +86,7 @@ fn refills_keep_to_the_plan_however_deep_classes_would_go() {
     // All classes want the same rows.
     let bench = bench(Kind::AllWeightsEqual, 30_000, 4);
     let refills = within_the_plan(&bench, "--strategy base --budget 16000");
-    assert!(refills[0] > 0 && refills[2] > refills[0], "{refills:?}");
+    assert!(refills[0] > 0 && refills[2] >= refills[0], "{refills:?}");
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl Machine {
                 }
             }
         };
-        if self.resident == Resident::Always && !matches!(device, Device::Gpu(_)) {
+        let keeps_none = !matches!(device, Device::Gpu(_)) && given_up.is_empty();
+        if self.resident == Resident::Always && keeps_none {
             return Err(Failure::usage("--resident always needs one GPU")
                 .with_hint("name one with --device; the CPU reads the pool where it is"));
         }
@@ -241,14 +242,14 @@ impl Machine {
 /// An engine that was opened.
 enum Opened {
     /// One that can keep a pool.
-    Gpu(GpuEngine),
+    Gpu(Box<GpuEngine>),
     Other(Box<dyn Engine>),
 }
 
 impl Opened {
     fn as_dyn(&self) -> &dyn Engine {
         match self {
-            Opened::Gpu(engine) => engine,
+            Opened::Gpu(engine) => engine.as_ref(),
             Opened::Other(engine) => engine.as_ref(),
         }
     }
@@ -276,7 +277,7 @@ impl Ready {
         let left = |beside| machine.memory.map(|memory| memory.saturating_sub(beside));
         let engine = match (device, division.pool) {
             (Device::Gpu(choice), Some(pool)) => {
-                Opened::Gpu(gpu_engine(choice, left(beside + pool))?)
+                Opened::Gpu(Box::new(gpu_engine(choice, left(beside + pool))?))
             }
             _ => Opened::Other(device.engine(left(beside))?),
         };
