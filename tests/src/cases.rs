@@ -21,6 +21,8 @@ pub enum Kind {
     NearEqualWeights,
     /// Rows of norms from 1e-30 to 1e30 (1e-6 to 1e4 in f16).
     Norms,
+    /// The largest and the smallest numbers of f16 side by side, and biases that differ in their last bits only.
+    Extremes,
     /// Rows whose every logit is nearly the same: boundaries run through them.
     NearBoundary,
     /// Logits hundreds apart, so that every probability is 0 or 1.
@@ -32,7 +34,7 @@ pub enum Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 12] = [
     Kind::Plain,
     Kind::Grid,
     Kind::DuplicateRows,
@@ -40,6 +42,7 @@ pub const KINDS: [Kind; 11] = [
     Kind::BiasTwins,
     Kind::NearEqualWeights,
     Kind::Norms,
+    Kind::Extremes,
     Kind::NearBoundary,
     Kind::Saturated,
     Kind::AllWeightsEqual,
@@ -170,6 +173,11 @@ impl Shape {
                 let factor = 10f32.powi(numbers.below(41) as i32 - 20);
                 weight.iter_mut().for_each(|w| *w *= factor);
             }
+            Kind::Extremes => {
+                let near =
+                    |x: &mut f32| *x = f32::from_bits(0.5f32.to_bits() + numbers.below(3) as u32);
+                bias.iter_mut().for_each(near);
+            }
             _ => {}
         }
         (weight, bias)
@@ -191,6 +199,20 @@ impl Shape {
                     };
                     let factor = 10f32.powi(exponent);
                     x.iter_mut().for_each(|x| *x *= factor);
+                }
+                Kind::Extremes => {
+                    // f16's largest, its least normal and its least number.
+                    let some = [
+                        65504.0,
+                        -65504.0,
+                        2f32.powi(-14),
+                        2f32.powi(-24),
+                        -2f32.powi(-24),
+                        0.0,
+                    ];
+                    x.iter_mut().for_each(|x| {
+                        *x = *some.get(numbers.below(8)).unwrap_or(x);
+                    });
                 }
                 _ => {}
             }

@@ -26,7 +26,10 @@ fn options(shape: &Shape, available: usize) -> ClusterOptions {
 
 /// Whether no two distances are equal: then the definition has one answer.
 fn has_one_answer(shape: &Shape) -> bool {
-    let has_ties = matches!(shape.kind, Kind::Grid | Kind::DuplicateRows | Kind::Norms);
+    let has_ties = matches!(
+        shape.kind,
+        Kind::Grid | Kind::DuplicateRows | Kind::Norms | Kind::Extremes
+    );
     !has_ties && !shape.half && shape.dim > 3
 }
 
