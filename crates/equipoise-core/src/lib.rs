@@ -30,6 +30,7 @@ mod interval;
 mod known;
 mod lists;
 pub mod memory;
+mod nth_smallest;
 mod operations;
 mod pick;
 mod pool;

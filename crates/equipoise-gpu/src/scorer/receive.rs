@@ -32,46 +32,28 @@ impl GpuScorer<'_> {
         mapping.finish(context, Some(submission))?;
         answer.clear();
         (answer.start, answer.rows) = (start, rows);
+        let place = (start, rows, bytes);
+        let bad = &mut answer.nonfinite;
         let capacity = match form {
             Form::Candidates(capacity) => capacity,
             Form::Statistics => {
-                let Answer {
-                    statistics: all,
-                    nonfinite,
-                    ..
-                } = answer;
-                records(&readback, bytes, rows, all)?;
-                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
+                let all = &mut answer.statistics;
+                records(&readback, place, all, bad, |row| row.tolerance)?;
                 return Ok(slot);
             }
             Form::Keys => {
-                let Answer {
-                    keys: all,
-                    nonfinite,
-                    ..
-                } = answer;
-                records(&readback, bytes, rows, all)?;
-                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
+                records(&readback, place, &mut answer.keys, bad, |row| row.tolerance)?;
                 return Ok(slot);
             }
             Form::NearestGradient => {
-                let Answer {
-                    gradients: all,
-                    nonfinite,
-                    ..
-                } = answer;
-                records(&readback, bytes, rows, all)?;
-                note_nonfinite(nonfinite, start, all, |row| row.nearest.tolerance);
+                let all = &mut answer.gradients;
+                records(&readback, place, all, bad, |row| row.nearest.tolerance)?;
                 return Ok(slot);
             }
             Form::Nearest => {
-                let Answer {
-                    nearest: all,
-                    nonfinite,
-                    ..
-                } = answer;
-                records(&readback, bytes, rows, all)?;
-                note_nonfinite(nonfinite, start, all, |row| row.tolerance);
+                records(&readback, place, &mut answer.nearest, bad, |row| {
+                    row.tolerance
+                })?;
                 return Ok(slot);
             }
         };
@@ -136,29 +118,23 @@ fn resize<T: Pod>(records: &mut Vec<T>, length: usize) {
     records.resize(length, T::zeroed());
 }
 
-/// Reads a record for each row.
+/// Reads a record for each row of a block (its first row, how many, and their bytes), and notes the rows that hold a NaN or an
+/// infinity, as their tolerances say.
 fn records<T: Pod>(
     readback: &Buffer,
-    bytes: u64,
-    rows: usize,
+    (start, rows, bytes): (usize, usize, u64),
     out: &mut Vec<T>,
+    nonfinite: &mut Vec<usize>,
+    tolerance: impl Fn(&T) -> f32,
 ) -> Result<(), GpuError> {
     resize(out, rows);
     copy_out(readback, 0, bytes, cast_slice_mut(out))?;
     readback.unmap();
-    Ok(())
-}
-
-/// Notes the rows that hold a NaN or an infinity, as their tolerances say.
-fn note_nonfinite<T>(
-    nonfinite: &mut Vec<usize>,
-    start: usize,
-    records: &[T],
-    tolerance: impl Fn(&T) -> f32,
-) {
-    let rows = (start..).zip(records);
-    let bad = rows.filter(|(_, row)| tolerance(row) == NONFINITE);
+    let bad = (start..)
+        .zip(&*out)
+        .filter(|(_, row)| tolerance(row) == NONFINITE);
     nonfinite.extend(bad.map(|(row, _)| row));
+    Ok(())
 }
 
 /// Copies mapped bytes, of which there are `mapped`, from `offset` on.
