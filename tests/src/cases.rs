@@ -23,7 +23,14 @@ pub enum Kind {
     Norms,
     /// The largest and the smallest numbers of f16 side by side, and biases that differ in their last bits only.
     Extremes,
-    /// Rows whose every logit is nearly the same: boundaries run through them.
+    /// Numbers whose squares, and many of which themselves, are denormals in f32 (f16's least numbers in f16), and rows of zeros;
+    /// no biases.
+    Tiny,
+    /// Rows of small numbers but for one that is huge.
+    OneHuge,
+    /// Classes whose weights differ by many orders of magnitude, and some without weights.
+    ClassNorms,
+    /// Rows on the boundary of their predicted class and its runner-up, as near as their numbers allow.
     NearBoundary,
     /// Logits hundreds apart, so that every probability is 0 or 1.
     Saturated,
@@ -34,7 +41,7 @@ pub enum Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 15] = [
     Kind::Plain,
     Kind::Grid,
     Kind::DuplicateRows,
@@ -43,6 +50,9 @@ pub const KINDS: [Kind; 12] = [
     Kind::NearEqualWeights,
     Kind::Norms,
     Kind::Extremes,
+    Kind::Tiny,
+    Kind::OneHuge,
+    Kind::ClassNorms,
     Kind::NearBoundary,
     Kind::Saturated,
     Kind::AllWeightsEqual,
@@ -173,6 +183,16 @@ impl Shape {
                 let factor = 10f32.powi(numbers.below(41) as i32 - 20);
                 weight.iter_mut().for_each(|w| *w *= factor);
             }
+            Kind::Tiny => bias.fill(0.0),
+            Kind::ClassNorms => {
+                for (class, weight) in weight.chunks_mut(self.dim).enumerate() {
+                    let factor = match class % 7 {
+                        5 => 0.0,
+                        other => 10f32.powi(3 * (other as i32 - 2)),
+                    };
+                    weight.iter_mut().for_each(|w| *w *= factor);
+                }
+            }
             Kind::Extremes => {
                 let near =
                     |x: &mut f32| *x = f32::from_bits(0.5f32.to_bits() + numbers.below(3) as u32);
@@ -200,6 +220,24 @@ impl Shape {
                     let factor = 10f32.powi(exponent);
                     x.iter_mut().for_each(|x| *x *= factor);
                 }
+                Kind::Tiny => {
+                    let factor = match (self.half, numbers.below(4)) {
+                        (_, 0) => 0.0,
+                        (true, _) => 2f32.powi(-24),
+                        (false, 1) => 1e-44,
+                        (false, _) => 1e-39,
+                    };
+                    x.iter_mut().for_each(|x| *x *= factor);
+                }
+                Kind::OneHuge => {
+                    let huge = match self.half {
+                        true => 6e4,
+                        false => 1e12,
+                    };
+                    x.iter_mut().for_each(|x| *x *= 1e-3);
+                    let at = numbers.below(self.dim);
+                    x[at] = if numbers.uniform() < 0.5 { huge } else { -huge };
+                }
                 Kind::Extremes => {
                     // f16's largest, its least normal and its least number.
                     let some = [
@@ -221,10 +259,18 @@ impl Shape {
         rows.concat()
     }
 
-    /// Moves each row to the boundary between two classes, as near as its numbers allow.
+    /// Moves each row to the boundary between the two classes with the largest logits, as near as its numbers allow.
     fn move_to_boundary(&self, rows: &mut [f32], weight: &[f32], bias: &[f32], classes: usize) {
-        for (row, x) in rows.chunks_mut(self.dim).enumerate() {
-            let (a, b) = (row % classes, (row / 2 + 1) % classes);
+        for x in rows.chunks_mut(self.dim) {
+            let logit = |class: usize| -> f32 {
+                let weight = &weight[class * self.dim..][..self.dim];
+                bias[class] + weight.iter().zip(&*x).map(|(w, x)| w * x).sum::<f32>()
+            };
+            let mut order: Vec<(usize, f32)> = (0..classes).map(|c| (c, logit(c))).collect();
+            order.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let [(a, _), (b, _), ..] = order[..] else {
+                continue;
+            };
             let difference = |m: usize| weight[a * self.dim + m] - weight[b * self.dim + m];
             let norm: f32 = (0..self.dim).map(|m| difference(m) * difference(m)).sum();
             if norm > 0.0 {

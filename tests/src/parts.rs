@@ -298,6 +298,10 @@ impl Scorer for OverconfidentScorer<'_> {
 pub enum Failure {
     /// It is out of memory with more rows than this.
     Memory(usize),
+    /// So it is when a block of more rows than this is collected.
+    MemoryLate(usize),
+    /// It cannot do it at all, and says so when it is planned.
+    Unable,
     /// It is lost after so many calls.
     Lost(usize),
 }
@@ -320,6 +324,7 @@ impl Engine for Failing<'_> {
     }
 
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        self.able()?;
         self.engine.plan(shape)
     }
 
@@ -329,9 +334,11 @@ impl Engine for Failing<'_> {
         pool: &'a dyn Pool,
         task: Task,
     ) -> Result<Box<dyn Scorer + 'a>> {
+        self.able()?;
         Ok(Box::new(FailingScorer {
             scorer: self.engine.scorer(head, pool, task)?,
             engine: self,
+            flying: VecDeque::new(),
         }))
     }
 
@@ -344,6 +351,7 @@ impl Engine for Failing<'_> {
         Ok(Box::new(FailingScorer {
             scorer: self.engine.gradient_scorer(head, centres, pool)?,
             engine: self,
+            flying: VecDeque::new(),
         }))
     }
 
@@ -352,22 +360,39 @@ impl Engine for Failing<'_> {
     }
 }
 
+impl Failing<'_> {
+    fn able(&self) -> Result<()> {
+        let (device, message) = ("failing".into(), "as asked".into());
+        match self.failure {
+            Failure::Unable => Err(Error::Device { device, message }),
+            _ => Ok(()),
+        }
+    }
+}
+
 struct FailingScorer<'a> {
     scorer: Box<dyn Scorer + 'a>,
     engine: &'a Failing<'a>,
+    /// Rows of the blocks in flight, oldest first.
+    flying: VecDeque<usize>,
 }
 
 impl FailingScorer<'_> {
-    fn check(&mut self, rows: usize) -> Result<()> {
+    fn check(&mut self, rows: usize, late: bool) -> Result<()> {
         let calls = self.engine.calls.fetch_add(1, Ordering::Relaxed);
         let (device, message) = ("failing".into(), "as asked".into());
         let failed = match self.engine.failure {
-            Failure::Memory(most) if rows > most => Err(Error::OutOfMemory { device, message }),
+            Failure::Memory(most) if !late && rows > most => {
+                Err(Error::OutOfMemory { device, message })
+            }
+            Failure::MemoryLate(most) if late && rows > most => {
+                Err(Error::OutOfMemory { device, message })
+            }
             Failure::Lost(after) if calls >= after => Err(Error::Device { device, message }),
             _ => Ok(()),
         };
         if failed.is_err() {
-            self.scorer.discard();
+            self.discard();
         }
         failed
     }
@@ -393,16 +418,20 @@ impl Scorer for FailingScorer<'_> {
         available: &RowSet,
         question: Question<'_>,
     ) -> Result<usize> {
-        self.check(rows)?;
-        self.scorer.submit(start, rows, available, question)
+        self.check(rows, false)?;
+        let taken = self.scorer.submit(start, rows, available, question)?;
+        self.flying.push_back(taken);
+        Ok(taken)
     }
 
     fn collect(&mut self, answer: &mut Answer) -> Result<()> {
-        self.check(0)?;
+        let rows = self.flying.pop_front().unwrap_or(0);
+        self.check(rows, true)?;
         self.scorer.collect(answer)
     }
 
     fn discard(&mut self) {
+        self.flying.clear();
         self.scorer.discard();
     }
 }

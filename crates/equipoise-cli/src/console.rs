@@ -1,6 +1,6 @@
 //! Where a command speaks: data to stdout, the rest to stderr.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -66,7 +66,14 @@ impl Console {
         text: impl FnOnce(&T) -> String,
     ) -> Result<()> {
         if self.json {
-            print(&(serde_json::to_string(report)? + "\n"))
+            // Piece by piece: it may list more rows than there is memory for.
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            let written = serde_json::to_writer(&mut stdout, report).map_err(io::Error::from);
+            unless_gone(
+                written
+                    .and_then(|()| writeln!(stdout))
+                    .and_then(|()| stdout.flush()),
+            )
         } else {
             print(&text(report))
         }
@@ -92,7 +99,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Where stdout cannot be written.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    unless_gone(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// What came of writing to stdout, whose reader may have gone away.
+fn unless_gone(written: io::Result<()>) -> Result<()> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -1,9 +1,10 @@
 //! Engines made of engines.
 
-use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::engine::{Answer, Engine, GradientCentres, Precision, Question, Scorer, Task};
 use crate::memory::{MemoryPlan, Place, ScanShape};
+use crate::turns::Turns;
 use crate::{Error, Head, Pool, Result, RowSet};
 
 /// An engine, and the one that goes on where it fails.
@@ -24,8 +25,12 @@ impl Engine for WithFallback<'_> {
         self.first.name()
     }
 
-    /// What the first takes, and what the next one would take beyond that: it begins when the first has gone.
+    /// What the first takes, and what the next one would take beyond that: it begins when the first has gone. The next one's alone
+    /// where the first is not able to do it at all.
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
+        if let Err(Error::Device { .. } | Error::OutOfMemory { .. }) = self.first.plan(shape) {
+            return self.next.plan(shape);
+        }
         let mut plans = plans(&[self.first, self.next], shape)?;
         let (next, mut plan) = (plans.swap_remove(1), plans.swap_remove(0));
         for place in [Place::Host, Place::Device] {
@@ -59,8 +64,8 @@ impl Engine for WithFallback<'_> {
     }
 }
 
-/// Several engines that share the blocks of one scan: each takes the next one as soon as it has
-/// room, and answers are used in order, so that picks do not depend on who was faster.
+/// Several engines that share the blocks of one scan. Each is given as many rows as it takes to be done with the others, by how fast it
+/// has been; answers are used in order, so that picks do not depend on who was faster.
 pub struct Several {
     name: String,
     engines: Vec<Box<dyn Engine>>,
@@ -145,15 +150,9 @@ fn plans(engines: &[&dyn Engine], shape: ScanShape) -> Result<Vec<MemoryPlan>> {
 }
 
 struct SeveralScorer<'a> {
-    members: Vec<Member<'a>>,
-    /// Whose the blocks in flight are, oldest first.
-    flying: VecDeque<usize>,
-}
-
-struct Member<'a> {
-    scorer: Box<dyn Scorer + 'a>,
-    /// Its blocks in flight.
-    flying: usize,
+    members: Vec<Box<dyn Scorer + 'a>>,
+    turns: Turns,
+    start: Instant,
 }
 
 impl<'a> SeveralScorer<'a> {
@@ -162,42 +161,32 @@ impl<'a> SeveralScorer<'a> {
         engines: &'a [Box<dyn Engine>],
         scorer: impl Fn(&'a dyn Engine) -> Result<Box<dyn Scorer + 'a>>,
     ) -> Result<Box<dyn Scorer + 'a>> {
-        let members = engines.iter().map(|engine| {
-            Ok(Member {
-                scorer: scorer(&**engine)?,
-                flying: 0,
-            })
-        });
+        let members = engines.iter().map(|engine| scorer(&**engine));
+        let members = members.collect::<Result<Vec<_>>>()?;
+        let sizes = members
+            .iter()
+            .map(|member| (member.depth(), member.max_rows()));
         Ok(Box::new(Self {
-            members: members.collect::<Result<_>>()?,
-            flying: VecDeque::new(),
+            turns: Turns::new(sizes),
+            members,
+            start: Instant::now(),
         }))
     }
 
-    /// The member with the least to do for its depth.
-    fn next(&self) -> usize {
-        let load = |member: &Member<'_>| member.flying as f64 / member.scorer.depth() as f64;
-        let members = (0..self.members.len()).filter(|index| {
-            let member = &self.members[*index];
-            member.flying < member.scorer.depth()
-        });
-        let by_load =
-            |a: &usize, b: &usize| load(&self.members[*a]).total_cmp(&load(&self.members[*b]));
-        members.min_by(by_load).unwrap_or(0)
+    /// Seconds since the beginning.
+    fn now(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
     }
 }
 
 impl Scorer for SeveralScorer<'_> {
     fn max_rows(&self) -> usize {
-        let rows = self.members.iter().map(|member| member.scorer.max_rows());
+        let rows = self.members.iter().map(|member| member.max_rows());
         rows.max().unwrap_or(1)
     }
 
     fn depth(&self) -> usize {
-        self.members
-            .iter()
-            .map(|member| member.scorer.depth())
-            .sum()
+        self.turns.depth()
     }
 
     fn precision(&self) -> Precision {
@@ -206,7 +195,7 @@ impl Scorer for SeveralScorer<'_> {
             exp_constant: 0.0,
             exp_slope: 0.0,
         };
-        let all = self.members.iter().map(|member| member.scorer.precision());
+        let all = self.members.iter().map(|member| member.precision());
         all.fold(none, |a, b| Precision {
             unit: a.unit.max(b.unit),
             exp_constant: a.exp_constant.max(b.exp_constant),
@@ -221,29 +210,26 @@ impl Scorer for SeveralScorer<'_> {
         available: &RowSet,
         question: Question<'_>,
     ) -> Result<usize> {
-        let index = self.next();
-        let member = &mut self.members[index];
-        let taken = member.scorer.submit(start, rows, available, question)?;
-        member.flying += 1;
-        self.flying.push_back(index);
+        let (index, rows) = self.turns.next(rows);
+        let begun = self.now();
+        let taken = self.members[index].submit(start, rows, available, question)?;
+        self.turns.submitted(index, taken, begun..self.now());
         Ok(taken)
     }
 
     fn collect(&mut self, answer: &mut Answer) -> Result<()> {
-        let Some(index) = self.flying.pop_front() else {
+        let Some(index) = self.turns.oldest() else {
             *answer = Answer::default();
             return Ok(());
         };
-        let member = &mut self.members[index];
-        member.flying -= 1;
-        member.scorer.collect(answer)
+        let begun = self.now();
+        let collected = self.members[index].collect(answer);
+        self.turns.collected(begun..self.now());
+        collected
     }
 
     fn discard(&mut self) {
-        self.flying.clear();
-        for member in &mut self.members {
-            member.scorer.discard();
-            member.flying = 0;
-        }
+        self.turns.discard();
+        self.members.iter_mut().for_each(|member| member.discard());
     }
 }

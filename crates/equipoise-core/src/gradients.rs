@@ -13,9 +13,9 @@ use crate::exact_sums::ExactSums;
 use crate::memory::ScanShape;
 use crate::scan::Scan;
 use crate::settle::pool_embedding;
-use crate::strategies::{Nonfinite, Request, Selection};
+use crate::strategies::{Request, Selection};
 use crate::vectorised::vectorised;
-use crate::vectors::{ROUNDING, squares};
+use crate::vectors::{ROUNDING, finite_of, squares};
 use crate::{Engine, Error, Head, Pool, Result, RowSet};
 
 /// Most centres of a pass.
@@ -194,17 +194,8 @@ impl<'a> Gradients<'a> {
     /// # Errors
     /// [`Error::NonFiniteRow`], those of the pool and the engine.
     pub(crate) fn look(&mut self) -> Result<()> {
-        let bad = self.rows.iter();
-        let bad: Vec<usize> = bad.filter(|row| !self.squares[*row].is_finite()).collect();
-        match (self.request.nonfinite, bad.first()) {
-            (Nonfinite::Refuse, Some(row)) => return Err(Error::NonFiniteRow { row: *row }),
-            _ => {
-                for row in &bad {
-                    self.rows.remove(*row);
-                }
-            }
-        }
-        self.selection.nonfinite = bad;
+        let (finite, nonfinite) = finite_of(&self.rows, self.request.nonfinite, &self.squares)?;
+        (self.rows, self.selection.nonfinite) = (finite, nonfinite);
         self.pass()
     }
 

@@ -90,17 +90,18 @@ impl Known {
     }
 
     /// Begins another pass over at most `rows` rows, in blocks of at most `block`, for lists that hold `slots`: rows that are
-    /// not held are forgotten.
-    pub(crate) fn begin(&mut self, slots: u64, rows: usize, block: usize) {
+    /// not held are forgotten. False where the system refuses the memory.
+    #[must_use]
+    pub(crate) fn begin(&mut self, slots: u64, rows: usize, block: usize) -> bool {
         self.pass.clear();
         self.most = LEAST;
         let most = usize::try_from(of_pass(slots)).unwrap_or(usize::MAX);
         if slots == 0 {
-            return;
+            return true;
         }
         // What it may come to be, so that it is never there twice to grow. Pages that are not used take no memory.
-        self.pass
-            .reserve_exact(most.saturating_add(block).min(rows));
+        let rows = most.saturating_add(block).min(rows);
+        self.pass.try_reserve_exact(rows).is_ok()
     }
 
     /// Holds what is known of the rows in `lists` for later passes, and forgets the others.
@@ -207,6 +208,11 @@ fn place(rows: &[Row], row: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn memory_that_is_refused_is_told() {
+        assert!(!Known::default().begin(u64::MAX / 4, usize::MAX, 1));
+    }
+
     fn codes(predicted: u32) -> Codes {
         Codes {
             predicted,
@@ -227,11 +233,11 @@ mod tests {
         let mut known = Known::default();
         let mut list = List::new(9);
         assert!([4, 7].map(|row| list.push(slot(row))) == [true, true]);
-        known.begin(9, 100, 10);
+        assert!(known.begin(9, 100, 10));
         known.extend([(1, codes(1)), (4, codes(2))]);
         known.extend([(7, codes(3))]);
         known.hold(std::slice::from_ref(&list));
-        known.begin(9, 100, 10);
+        assert!(known.begin(9, 100, 10));
         known.extend([(5, codes(4))]);
         let of = |known: &Known, row| known.entry(&slot(row)).predicted;
         assert_eq!(
@@ -243,7 +249,7 @@ mod tests {
         list.push(slot(9));
         known.extend([(9, codes(8))]);
         known.hold(&[List::new(1), list]);
-        known.begin(9, 100, 10);
+        assert!(known.begin(9, 100, 10));
         assert_eq!([4, 5, 7, 9].map(|row| of(&known, row)), [2, NO_CLASS, 6, 8]);
         assert_eq!(known.held.len(), 3);
     }
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn rows_in_no_list_are_forgotten() {
         let mut known = Known::default();
-        known.begin(9, 2 * LEAST, 10);
+        assert!(known.begin(9, 2 * LEAST, 10));
         known.extend((0..LEAST + 10).map(|row| (row, codes(row as u32))));
         let mut list = List::new(9);
         for row in [3, 700, 700, LEAST + 1] {

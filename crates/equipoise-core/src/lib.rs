@@ -48,6 +48,7 @@ pub mod strategies;
 mod stream;
 mod tolerance;
 mod truth;
+mod turns;
 mod vectorised;
 mod vectors;
 

@@ -107,7 +107,8 @@ impl List {
         self.limit
     }
 
-    /// [`Self::limit`] as an engine's threshold: rounded up, +∞ as [`UNREACHABLE`].
+    /// [`Self::limit`] as an engine's threshold: rounded up, +∞ as [`UNREACHABLE`], and no denormal, which a GPU may take for the
+    /// 0 below which no row lies.
     pub(crate) fn threshold(&self) -> f32 {
         match self.limit {
             _ if self.keep == 0 => ACCEPT_NONE,
@@ -115,9 +116,13 @@ impl List {
             Some(key) if key >= f64::from(UNREACHABLE) => UNREACHABLE,
             Some(key) => {
                 let near = key as f32;
-                match f64::from(near) < key {
+                let above = match f64::from(near) < key {
                     true => near.next_up(),
                     false => near,
+                };
+                match above > 0.0 {
+                    true => above.max(f32::MIN_POSITIVE),
+                    false => above,
                 }
             }
         }
@@ -303,6 +308,21 @@ mod tests {
 
     fn rows(list: &List) -> Vec<usize> {
         list.entries.iter().map(|entry| entry.row).collect()
+    }
+
+    #[test]
+    fn thresholds_are_no_denormals() {
+        let threshold = |limit| {
+            let mut list = List::new(1);
+            list.limit = Some(limit);
+            list.threshold()
+        };
+        for tiny in [f64::MIN_POSITIVE, 1e-60, 1e-45, 1e-40, 1.1e-38] {
+            assert_eq!(threshold(tiny), f32::MIN_POSITIVE, "{tiny}");
+        }
+        assert_eq!(threshold(0.0), 0.0);
+        assert_eq!(threshold(0.5), 0.5);
+        assert!(f64::from(threshold(0.1)) >= 0.1);
     }
 
     #[test]

@@ -101,6 +101,12 @@ impl ScanShape {
     }
 }
 
+/// Whether the system gives so many bytes, asked for at once: an allocation that is refused later ends the process.
+pub(crate) fn gives(bytes: u64) -> bool {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 /// The first of `tries`, each a plan with its bytes in the place that counts, that is within `budget`;
 /// otherwise the least bytes of them all.
 ///

@@ -1,7 +1,7 @@
 //! Sets of pool rows.
 
 /// A set of rows below a fixed bound, one bit a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowSet {
     words: Vec<u64>,
     rows: usize,
@@ -100,6 +100,17 @@ impl RowSet {
         end - start
     }
 
+    /// Adds the rows of `other`, which may have a higher bound: it is the set's then.
+    pub fn extend(&mut self, other: &RowSet) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        self.rows = self.rows.max(other.rows);
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            *word |= more;
+        }
+    }
+
     /// The rows of the set within `range`, over the same bound.
     pub fn within(&self, range: std::ops::Range<usize>) -> Self {
         let mut set = Self::none(self.rows);
@@ -147,6 +158,20 @@ impl RowSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_is_extended_by_one_of_more_rows() {
+        let of = |rows, some: &[usize]| {
+            let mut set = RowSet::none(rows);
+            some.iter().for_each(|row| assert!(set.insert(*row)));
+            set
+        };
+        let mut all = RowSet::default();
+        for (rows, some) in [(70, &[1, 64][..]), (200, &[64, 199]), (3, &[2])] {
+            all.extend(&of(rows, some));
+        }
+        assert_eq!(all, of(200, &[1, 2, 64, 199]));
+    }
 
     proptest::proptest! {
         #[test]

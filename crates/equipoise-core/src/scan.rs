@@ -10,8 +10,9 @@ use crate::candidates::Candidates;
 use crate::definition::RowScore;
 use crate::engine::{Answer, CustomScore, GradientCentres, Question, Scorer, Task};
 use crate::exact::Exact;
-use crate::known::Entry;
-use crate::lists::List;
+use crate::known::{Entry, Known};
+use crate::lists::{List, Slot};
+use crate::memory::{gives, rounded_up};
 use crate::strategies::{Request, Selection};
 use crate::{Engine, Error, Head, Pick, Result, RowSet};
 
@@ -135,7 +136,7 @@ impl<'a> Scan<'a> {
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
         let exponentials = score != RowScore::Mase;
-        let slots = slots(lists);
+        let slots = slots(lists, available.len());
         self.blocks(available, slots, |exact, scorer, answer| {
             if let Some(answer) = answer {
                 exact.add_statistics(score, scorer, answer, lists, &group)?;
@@ -152,7 +153,7 @@ impl<'a> Scan<'a> {
         lists: &mut [List],
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
-        let slots = slots(lists);
+        let slots = slots(lists, available.len());
         self.blocks(available, slots, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_keys(score, answer, lists, &group)?;
@@ -170,7 +171,7 @@ impl<'a> Scan<'a> {
 
     /// Adds the rows of `available` to the classes' lists. They come after those that are there.
     pub(crate) fn add_to_classes(&mut self, available: &RowSet, lists: &mut [List]) -> Result<()> {
-        let slots = slots(lists);
+        let slots = slots(lists, available.len());
         self.blocks(available, slots, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_candidates(answer, lists)?;
@@ -190,9 +191,15 @@ impl<'a> Scan<'a> {
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
         let scorer = self.scorer.as_deref().ok_or(Error::Broken)?;
-        self.exact
-            .known
-            .begin(slots, available.len(), scorer.max_rows());
+        let known = &mut self.exact.known;
+        let of_lists = slots.saturating_mul(size_of::<Slot>() as u64);
+        if !known.begin(slots, available.len(), scorer.max_rows()) || !gives(of_lists) {
+            let more = of_lists.saturating_add(Known::bytes(slots, available.len()));
+            return Err(Error::OutOfMemory {
+                device: self.engine.name().into(),
+                message: format!("the system refuses {} for lists", rounded_up(more)),
+            });
+        }
         let mut blocks = Blocks {
             next: available.first_from(0),
             flying: VecDeque::new(),
@@ -259,6 +266,7 @@ impl<'a> Scan<'a> {
             blocks.size = blocks.size.saturating_mul(2).min(most);
             return Ok(false);
         }
+        blocks.tried = blocks.flying.front().map_or(0, |(_, taken)| *taken);
         scorer.collect(answer)?;
         let (start, taken) = blocks.flying.pop_front().unwrap_or_default();
         if !answer.overflow {
@@ -311,9 +319,10 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Entries that lists may come to hold.
-fn slots(lists: &[List]) -> u64 {
-    lists.iter().map(|list| list.most() as u64).sum()
+/// Entries that lists may come to hold of so many rows more.
+fn slots(lists: &[List], rows: usize) -> u64 {
+    let most = |list: &List| list.most().min(list.entries.len().saturating_add(rows)) as u64;
+    lists.iter().map(most).fold(0, u64::saturating_add)
 }
 
 /// The first engine, of `engine` and those it falls back on, that makes a scorer.
@@ -380,7 +389,7 @@ struct Blocks {
     size: usize,
     /// Most rows, since memory ran out with more.
     most: usize,
-    /// Rows last asked for.
+    /// Rows of the block that was last submitted or collected: what memory was too little for, if it was.
     tried: usize,
     /// Rows among which there were [`CANDIDATES`] in the last block; later ones have fewer.
     fruitful: usize,

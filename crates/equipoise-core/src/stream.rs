@@ -174,14 +174,10 @@ impl<'e> Stream<'e> {
         let candidates = available - self.selection.nonfinite.len();
         let merged = merge(&[lists.collect()], self.ranking, &serving, candidates);
         // Lists are as deep as merging can ask for.
-        let picks = merged.map_err(|_| Error::Broken)?;
-        let shortfalls = match self.ranking {
-            Ranking::Classes => serving.shortfalls(&picks),
-            Ranking::Rows(_) => Vec::new(),
-        };
+        let merged = merged.map_err(|_| Error::Broken)?;
         Ok(Selection {
-            picks,
-            shortfalls,
+            picks: merged.picks,
+            shortfalls: merged.shortfalls,
             ..self.selection
         })
     }

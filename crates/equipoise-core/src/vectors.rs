@@ -135,21 +135,22 @@ pub(crate) fn squares(pool: &dyn Pool) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-/// The available rows that are finite, given every row's square, and those that are not, ascending.
+/// The rows that are finite, given every row's square, and those that are not.
 ///
 /// # Errors
-/// [`Error::NonFiniteRow`] where the request refuses such rows.
-pub(crate) fn finite_rows(request: &Request<'_>, squares: &[f64]) -> Result<(RowSet, Vec<usize>)> {
-    let mut finite = request.available.clone();
-    let bad = |row: &usize| !squares[*row].is_finite();
-    let nonfinite: Vec<usize> = request.available.iter().filter(bad).collect();
-    match (request.nonfinite, nonfinite.first()) {
-        (Nonfinite::Refuse, Some(row)) => Err(Error::NonFiniteRow { row: *row }),
-        _ => {
-            nonfinite.iter().for_each(|row| {
-                finite.remove(*row);
-            });
-            Ok((finite, nonfinite))
+/// [`Error::NonFiniteRow`] where such rows are refused.
+pub(crate) fn finite_of(
+    rows: &RowSet,
+    others: Nonfinite,
+    squares: &[f64],
+) -> Result<(RowSet, RowSet)> {
+    let (mut finite, mut nonfinite) = (rows.clone(), RowSet::none(rows.bound()));
+    for row in rows.iter().filter(|row| !squares[*row].is_finite()) {
+        if others == Nonfinite::Refuse {
+            return Err(Error::NonFiniteRow { row });
         }
+        finite.remove(row);
+        nonfinite.insert(row);
     }
+    Ok((finite, nonfinite))
 }

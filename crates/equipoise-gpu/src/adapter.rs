@@ -7,6 +7,7 @@ use wgpu::{Backend, Backends, DeviceType, Features};
 
 use crate::GpuError;
 use crate::facts::Facts;
+use crate::kernels::logits::{Matrices, lacking_cores};
 
 /// The backends offered: those with compute shaders as the kernels need them.
 const BACKENDS: Backends = Backends::VULKAN
@@ -189,11 +190,11 @@ impl Gpu {
     pub fn lacks(&self, shader: &Shader) -> Option<String> {
         let facts = Facts::of(&self.adapter, &self.device);
         let limits = self.device.limits();
+        const SUBGROUP: u32 = Matrices::SUBGROUP;
         let has = |feature: &Feature| match feature {
             Feature::F16 => facts.features.contains(Features::SHADER_F16),
-            Feature::Matrices => {
-                size_of_matrices(shader).is_some_and(|size| facts.multiplies(size))
-            }
+            Feature::Matrices => size_of_matrices(shader)
+                .is_some_and(|size| lacking_cores(&facts, size, SUBGROUP).is_none()),
             Feature::Subgroups => facts.has_subgroups(),
         };
         let lanes: u32 = shader.workgroup_size.iter().product();

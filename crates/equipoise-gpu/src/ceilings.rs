@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytemuck::bytes_of;
 use equipoise_shaders::{
-    PEAK_COPY, PEAK_FMA, PEAK_MATRIX_8, PEAK_MATRIX_16, PeakParameters, Shader, peak_copy,
+    Feature, PEAK_COPY, PEAK_FMA, PEAK_MATRIX_8, PEAK_MATRIX_16, PeakParameters, Shader, peak_copy,
     peak_fma, peak_matrix_8, peak_matrix_16,
 };
 use wgpu::{Buffer, BufferUsages, CommandEncoder, Features, SubmissionIndex};
@@ -125,8 +125,13 @@ impl Bench {
             .guarded(|| Ok(self.context.buffer(label, bytes, usage)))
     }
 
+    /// Without checks, but for shaders of matrix cores: a test may have none to prove them on, and their loop reads no memory.
     fn kernel(&self, shader: &Shader) -> Result<Kernel, GpuError> {
-        let compile = || Ok(Kernel::new(&self.context, shader, Checks::Proven));
+        let checks = match shader.features.contains(&Feature::Matrices) {
+            true => Checks::Full,
+            false => Checks::Proven,
+        };
+        let compile = || Ok(Kernel::new(&self.context, shader, checks));
         self.context.guarded(compile)
     }
 

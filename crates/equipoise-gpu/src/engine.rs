@@ -8,6 +8,7 @@ use equipoise_core::memory::{MemoryPlan, ScanShape};
 use equipoise_core::{Engine, Head, Pool, Scorer, Values};
 use equipoise_shaders::{ALL, Shader};
 use half::f16;
+use wgpu::BufferUsages;
 
 use crate::bench::TimedBlock;
 use crate::centres::Centres;
@@ -25,7 +26,7 @@ use crate::scorer::GpuScorer;
 use crate::{Gpu, GpuError};
 
 /// The widest error of logits that is taken for the sake of speed, unless a variant is named: that of
-/// a head split in two f16 parts for M up to about 4,000. An unsplit head leaves eight times as many
+/// a head split in two f16 parts for M up to about 150,000. An unsplit head leaves eight times as many
 /// rows to float64.
 const WIDEST: LogitBound = LogitBound {
     gamma: 2e-4,
@@ -93,7 +94,19 @@ impl GpuEngine {
             most: LogitBound::ANY,
         };
         let fitting = self.kernels.logits.fitting(request).into_iter();
-        fitting.map(|path| path.name()).collect()
+        let made = fitting.filter(|(_, path)| path.is_ok());
+        made.map(|(name, _)| name).collect()
+    }
+
+    /// Whether matrix cores multiply where a scan of this shape finds boundaries by `head`: the variant of `logits` is chosen for
+    /// it, if it was not yet.
+    ///
+    /// # Errors
+    /// As a scan's.
+    pub fn by_matrices(&self, head: &Head, shape: ScanShape) -> Result<bool, GpuError> {
+        let plan = self.planned(shape)?;
+        let path = self.path(head, Storage::of_width(shape.width), &plan)?;
+        Ok(path.by_matrices())
     }
 
     /// An engine on a device that someone else made, and may go on using.
@@ -273,7 +286,7 @@ impl GpuEngine {
     }
 
     /// The plan for scorers of that shape.
-    fn planned(&self, shape: ScanShape) -> Result<Plan, GpuError> {
+    pub(crate) fn planned(&self, shape: ScanShape) -> Result<Plan, GpuError> {
         let length = match shape.task {
             Task::NearestGradient { .. } => shape.dim.max(shape.classes),
             Task::Boundaries | Task::Nearest => shape.dim,
@@ -307,6 +320,22 @@ impl GpuEngine {
             .downcast_ref::<DevicePool>()?
             .parts_on(&self.context)?;
         Some(OnDevice::new(parts, first))
+    }
+
+    /// Whether the device gives so many bytes now, beside what it has given already: they are asked for, and given back.
+    pub fn gives(&self, bytes: u64) -> bool {
+        let most = self.context.device.limits().max_buffer_size & !3;
+        let asked = self.context.guarded(|| {
+            let pieces = bytes.div_ceil(most);
+            let held: Vec<wgpu::Buffer> = (0..pieces)
+                .map(|piece| {
+                    let size = most.min(bytes - piece * most).next_multiple_of(4);
+                    self.context.buffer("room", size, BufferUsages::STORAGE)
+                })
+                .collect();
+            Ok(held)
+        });
+        asked.is_ok()
     }
 
     /// Bytes that this engine moved between host and device so far.

@@ -150,7 +150,7 @@ impl GpuEngine {
         })?;
         targets.try_on(&self.context)?;
         let on_device = OnDevice::new(parts, 0);
-        let plan = Plan::new(shape, &self.sizes)?;
+        let plan = self.planned(shape)?;
         on_device.prepare(self, head.dim())?;
         let mut writer = Writer::new(self, head, pool, &plan)?;
         let mut start = 0;

@@ -53,8 +53,13 @@ pub(crate) struct Layout {
 }
 
 impl Array {
-    /// The tensor `embeddings` of a safetensors file, and what the user should know of it.
-    pub(crate) fn open_safetensors(path: &Path, tensor: &str) -> Result<(Self, Option<String>)> {
+    /// The tensor `embeddings` of a safetensors file, and what the user should know of it. A copy of its numbers, where one is
+    /// needed, takes `room` at most.
+    pub(crate) fn open_safetensors(
+        path: &Path,
+        tensor: &str,
+        room: Option<u64>,
+    ) -> Result<(Self, Option<String>)> {
         let file = map(path)?;
         let (metadata, start) = tensors::read_header(path, &file)?;
         let info = metadata.info(tensor).ok_or_else(|| {
@@ -71,17 +76,22 @@ impl Array {
             dtype: info.dtype,
             start: start + info.data_offsets.0,
         };
-        Self::new(path, file, &layout)
+        Self::new(path, file, &layout, room)
     }
 
-    /// The array of an `.npy` file.
-    pub(crate) fn open_npy(path: &Path) -> Result<(Self, Option<String>)> {
+    /// The array of an `.npy` file; as [`Array::open_safetensors`].
+    pub(crate) fn open_npy(path: &Path, room: Option<u64>) -> Result<(Self, Option<String>)> {
         let file = map(path)?;
         let layout = npy::layout(path, &file)?;
-        Self::new(path, file, &layout)
+        Self::new(path, file, &layout, room)
     }
 
-    fn new(path: &Path, file: Mmap, layout: &Layout) -> Result<(Self, Option<String>)> {
+    fn new(
+        path: &Path,
+        file: Mmap,
+        layout: &Layout,
+        room: Option<u64>,
+    ) -> Result<(Self, Option<String>)> {
         let &[rows, dim] = layout.shape.as_slice() else {
             let message = format!(
                 "the embeddings have shape {:?}, not (rows, numbers)",
@@ -101,20 +111,28 @@ impl Array {
             let message = format!("truncated: no room for {rows} rows of {dim} numbers");
             return Err(Error::format(path, message));
         };
+        let refused = |why| {
+            move |needed| Error::NoRoom {
+                path: path.into(),
+                why,
+                needed,
+            }
+        };
         let (data, notice) = match layout.dtype {
             Type::F32 if is_usable::<f32>(bytes) => (None, None),
             Type::F16 if is_usable::<f16>(bytes) => (None, None),
-            Type::F32 => (
-                Some(Data::F32(tensors::numbers(bytes, f32::from_le_bytes))),
-                Some(COPIED),
-            ),
-            Type::F16 => (
-                Some(Data::F16(tensors::numbers(bytes, f16::from_le_bytes))),
-                Some(COPIED),
-            ),
+            Type::F32 => {
+                let numbers = copy(bytes, f32::from_le_bytes, room).map_err(refused(COPIED))?;
+                (Some(Data::F32(numbers)), Some(COPIED))
+            }
+            Type::F16 => {
+                let numbers = copy(bytes, f16::from_le_bytes, room).map_err(refused(COPIED))?;
+                (Some(Data::F16(numbers)), Some(COPIED))
+            }
             Type::F64 => {
-                let rounded = tensors::numbers(bytes, |eight| f64::from_le_bytes(eight) as f32);
-                (Some(Data::F32(rounded)), Some(ROUNDED))
+                let rounded = |eight| f64::from_le_bytes(eight) as f32;
+                let numbers = copy(bytes, rounded, room).map_err(refused(ROUNDED))?;
+                (Some(Data::F32(numbers)), Some(ROUNDED))
             }
             other => {
                 let message =
@@ -201,8 +219,28 @@ impl Array {
     pub(crate) fn touch(&self, _: std::ops::Range<usize>) {}
 }
 
-const COPIED: &str = "its numbers are not aligned, so they were copied to memory";
-const ROUNDED: &str = "its float64 numbers were rounded to float32";
+const COPIED: &str = "its numbers are not aligned, so they are copied to memory";
+const ROUNDED: &str = "its float64 numbers are rounded to float32, in memory";
+
+/// The numbers in `bytes`.
+///
+/// # Errors
+/// Bytes that they take, where that is more than `room` or the system refuses it.
+fn copy<const N: usize, T>(
+    bytes: &[u8],
+    number: impl Fn([u8; N]) -> T,
+    room: Option<u64>,
+) -> std::result::Result<Vec<T>, u64> {
+    let count = bytes.len() / N;
+    let needed = (count * size_of::<T>()) as u64;
+    let mut numbers = Vec::new();
+    let fits = room.is_none_or(|room| needed <= room);
+    if !fits || numbers.try_reserve_exact(count).is_err() {
+        return Err(needed);
+    }
+    numbers.extend(tensors::each(bytes, number));
+    Ok(numbers)
+}
 
 /// Whether the file's bytes are numbers of this machine as they lie there.
 fn is_usable<T: bytemuck::Pod>(bytes: &[u8]) -> bool {

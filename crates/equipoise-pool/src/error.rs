@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use equipoise_core::memory::rounded_up;
+
 use crate::Part;
 
 /// Result of this crate's operations.
@@ -129,6 +131,16 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         message: String,
+    },
+    /// Numbers that would have to be copied, and too little memory for the copy.
+    #[error("{}: {why}, which takes {}", path.display(), rounded_up(*needed))]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// What is to be done with its numbers.
+        why: &'static str,
+        /// Bytes that the copy takes.
+        needed: u64,
     },
     /// A file of a newer format.
     #[error("{}: {what} of format version {found}; this program knows up to {known}", path.display())]
@@ -324,6 +336,9 @@ impl Error {
             Error::Write { .. } => "is its folder there, writable and not full?",
             Error::Format { .. } => {
                 "is it the right file, and whole? docs/formats.md says what is read"
+            }
+            Error::NoRoom { .. } => {
+                "more --memory, or float32 or float16 in the order of numpy's `save`, which are read where they lie"
             }
             Error::DuplicateId { .. } => "rename one of them",
             Error::Exists { .. } => "`--force` replaces it",

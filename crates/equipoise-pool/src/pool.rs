@@ -45,18 +45,27 @@ impl EmbeddingPool {
     /// Opens a pool; a folder is a store, and a file that [`crate::join_stores`] wrote is several.
     ///
     /// # Errors
-    /// Where a file cannot be read, is truncated, of another kind or of a newer format.
+    /// Where a file cannot be read, is truncated, of another kind or of a newer format; [`Error::NoRoom`] where its numbers have to be
+    /// copied and the system refuses the memory.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_within(path, None)
+    }
+
+    /// [`EmbeddingPool::open`], where numbers that have to be copied (float64, or not aligned) may take `memory` bytes at most.
+    ///
+    /// # Errors
+    /// As there; [`Error::NoRoom`] where they take more.
+    pub fn open_within(path: &Path, memory: Option<u64>) -> Result<Self> {
         let ending = path.extension().and_then(|ending| ending.to_str());
         if path.is_dir() {
-            return Self::open_store(path);
+            return Self::open_store(path, memory);
         }
         if ending != Some("npy") && join::is_joined(path)? {
-            return Self::open_members(path, join::read_joined(path)?);
+            return Self::open_members(path, join::read_joined(path)?, memory);
         }
         let (array, notice) = match ending {
-            Some("npy") => Array::open_npy(path)?,
-            _ => Array::open_safetensors(path, TENSOR)?,
+            Some("npy") => Array::open_npy(path, memory)?,
+            _ => Array::open_safetensors(path, TENSOR, memory)?,
         };
         let ids = Ids::numbers(array.rows);
         Ok(Self::of(
@@ -68,7 +77,7 @@ impl EmbeddingPool {
         ))
     }
 
-    fn open_store(path: &Path) -> Result<Self> {
+    fn open_store(path: &Path, memory: Option<u64>) -> Result<Self> {
         if !path.join(store::MANIFEST).is_file() {
             return Err(Error::format(
                 path,
@@ -80,11 +89,12 @@ impl EmbeddingPool {
             folder: path.into(),
             manifest,
         };
-        Self::open_members(path, vec![member])
+        Self::open_members(path, vec![member], memory)
     }
 
     /// The rows of all `members`, one store after the other.
-    fn open_members(path: &Path, members: Vec<Member>) -> Result<Self> {
+    fn open_members(path: &Path, members: Vec<Member>, memory: Option<u64>) -> Result<Self> {
+        let mut room = memory;
         let (mut shards, mut notices) = (Vec::new(), Vec::new());
         let (mut ids, mut checksums) = (Vec::new(), Vec::new());
         for Member { folder, manifest } in &members {
@@ -96,7 +106,8 @@ impl EmbeddingPool {
                     let message = format!("{length} bytes where the manifest says {}", shard.bytes);
                     return Err(Error::damaged(&file, message));
                 }
-                let (array, notice) = Array::open_safetensors(&file, TENSOR)?;
+                let (array, notice) = Array::open_safetensors(&file, TENSOR, room)?;
+                room = room.map(|room| room.saturating_sub(array.bytes() as u64));
                 if (array.rows, array.dim, array.dtype()) != (shard.rows, dim, dtype) {
                     let message = format!(
                         "{}×{} {} where the manifest says {}×{dim} {dtype}",

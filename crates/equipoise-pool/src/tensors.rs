@@ -79,10 +79,13 @@ pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<(Vec<f32>, bool)> {
 
 /// The little-endian numbers that `bytes` are.
 pub(crate) fn numbers<const N: usize, T>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|bytes| number(*bytes))
-        .collect()
+    each(bytes, number).collect()
+}
+
+/// [`numbers`], one after the other.
+pub(crate) fn each<const N: usize, T>(
+    bytes: &[u8],
+    number: impl Fn([u8; N]) -> T,
+) -> impl Iterator<Item = T> {
+    bytes.as_chunks().0.iter().map(move |bytes| number(*bytes))
 }

@@ -293,6 +293,29 @@ fn the_cpu_picks_what_the_definition_says() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_full_run_measures_base_with_every_variant_of_logits() {
+    let run = Bench::new()
+        .run("bench --device gpu --full --seconds 0 --shape 300,8,3,f16 --only /select --json");
+    let json = all_passed(run);
+    let rows = json["rows"].as_array().expect("rows");
+    for place in ["streamed", "resident"] {
+        for logits in ["", " small", " large"] {
+            let variant = format!("{place}{logits}");
+            let row = rows
+                .iter()
+                .find(|row| row["name"] == "select base" && row["variant"] == variant);
+            let row = row.unwrap_or_else(|| panic!("no {variant}"));
+            // Lanes multiply in these, whatever embeddings are stored as.
+            assert!(
+                logits.is_empty() || row["compute_ceiling"] == "fma",
+                "{row}"
+            );
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_gpu_is_checked_and_measured_streamed_and_resident() {
     let run = Bench::new()
         .run("bench --device all --check --seconds 0 --shape 300,8,3 --shape 300,8,3,f16 --json");

@@ -187,7 +187,7 @@ fn rows_that_are_not_finite_are_refused_or_left_out() {
         ..request.clone()
     };
     let selection = Balancing.select(&*engines::cpu(), &skipping).unwrap();
-    assert_eq!(selection.nonfinite, [bad]);
+    assert!(selection.nonfinite.iter().eq([bad]));
     let mut found = RowSet::none(PLAIN.rows);
     let mut picks = selection.picks.iter();
     assert!(picks.all(|pick| found.insert(pick.row)));
@@ -204,10 +204,7 @@ fn rows_that_are_not_finite_are_refused_or_left_out() {
         ..skipping.clone()
     };
     let selection = Balancing.select(&*engines::cpu(), &request).unwrap();
-    assert_eq!(
-        (selection.picks.len(), selection.nonfinite),
-        (0, vec![0, 1])
-    );
+    assert!(selection.picks.is_empty() && selection.nonfinite.iter().eq([0, 1]));
     let mut values = values.clone();
     values[labelled[0].row * PLAIN.dim] = f32::INFINITY;
     let pool = MemoryPool::new(Values::F32(&values), PLAIN.dim).unwrap();

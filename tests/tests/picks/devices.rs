@@ -1,6 +1,8 @@
 //! Devices that share a scan, are short of memory or are lost.
 
-use equipoise_core::combined::Several;
+use equipoise_core::combined::{Several, WithFallback};
+use equipoise_core::engine::Task;
+use equipoise_core::memory::ScanShape;
 use equipoise_core::quota;
 use equipoise_core::strategies::{Base, Entropy, Mase};
 use equipoise_core::{CpuEngine, Engine, Error, Request, Selection, Strategy};
@@ -39,6 +41,11 @@ fn survives(engine: &dyn Engine, failure: Failure, fallback: Option<&dyn Engine>
     };
     let selection = Base.select(&failing, &request).unwrap();
     assert_eq!(selection.picks, expected, "{failure:?}");
+    let failed = match failure {
+        Failure::Memory(_) | Failure::MemoryLate(_) => selection.retries > 0,
+        Failure::Lost(_) | Failure::Unable => selection.fallbacks == ["device failing: as asked"],
+    };
+    assert!(failed, "{failure:?}: {selection:?}");
     selection
 }
 
@@ -53,12 +60,30 @@ fn a_device_short_of_memory_goes_on_with_smaller_blocks() {
 fn a_lost_device_is_replaced() {
     for after in [0, 1, 2, 5] {
         let cpu = engines::cpu();
-        let selection = survives(&*cpu, Failure::Lost(after), Some(&*cpu));
-        let [why] = &selection.fallbacks[..] else {
-            panic!("{:?}", selection.fallbacks);
-        };
-        assert_eq!(why, "device failing: as asked");
+        survives(&*cpu, Failure::Lost(after), Some(&*cpu));
     }
+}
+
+#[test]
+fn a_device_that_is_not_able_is_replaced_and_planned_without() {
+    let cpu = engines::cpu();
+    survives(&*cpu, Failure::Unable, Some(&*cpu));
+    let failing = Failing {
+        engine: &*cpu,
+        failure: Failure::Unable,
+        fallback: None,
+        calls: Default::default(),
+    };
+    let shape = ScanShape {
+        rows: 3000,
+        dim: 8,
+        classes: 12,
+        width: 4,
+        task: Task::Boundaries,
+    };
+    assert!(matches!(failing.plan(shape), Err(Error::Device { .. })));
+    let both = WithFallback::new(&failing, &*cpu);
+    assert_eq!(both.plan(shape).unwrap(), cpu.plan(shape).unwrap());
 }
 
 #[test]
@@ -147,10 +172,12 @@ fn a_device_fails_with_blocks_in_flight() {
             engine: &*cpu,
             depth,
         };
-        for rows in [1, 100, 700, 2000] {
-            survives(&queued, Failure::Memory(rows), None);
+        for rows in [1, 100, 700, 1200] {
+            let selection = survives(&queued, Failure::Memory(rows), None);
+            assert_eq!(selection.fallbacks, [""; 0]);
+            survives(&queued, Failure::MemoryLate(rows), None);
         }
-        for after in 0..9 {
+        for after in 0..6 {
             survives(&queued, Failure::Lost(after), Some(&*cpu));
         }
     }

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use equipoise_core::definition::RowScore;
 use equipoise_core::quota::{self, ClassOrder};
+use equipoise_core::strategies::Nonfinite;
 use equipoise_core::strategies::{Base, Confidence, Entropy, Margin, Mase};
 use equipoise_core::{Engine, Pick, Pool, Request, RowSet, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
-use equipoise_tests::cases::{Case, KINDS, Kind, Shape};
+use equipoise_tests::cases::{Case, KINDS, Kind, Shape, Stored};
 use equipoise_tests::parts::{Overconfident, Queued, Sharded, SmallBlocks};
+use half::f16;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof};
 use proptest::strategy::Strategy as Generator;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -231,8 +233,96 @@ fn rough_base_equals_the_definition_in_larger_pools() {
     base_agrees(&*engines::rough(), LARGE, 40);
 }
 
+/// Rows with a NaN or an infinity among the others, left out: what is picked of the rest is the definition's.
+fn others_are_picked(engine: &dyn Engine, kinds: &[Kind]) {
+    for (number, kind) in kinds.iter().enumerate() {
+        let shape = Shape {
+            kind: *kind,
+            half: number % 2 == 0,
+            rows: 300,
+            dim: 19,
+            classes: 13,
+            seed: 11 + number as u64,
+        };
+        let mut case = shape.case();
+        let mut finite = case.available.clone();
+        let bad: Vec<usize> = case.available.iter().skip(1).step_by(7).collect();
+        for row in &bad {
+            finite.remove(*row);
+            let at = row * shape.dim + row % shape.dim;
+            let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][row % 3];
+            match &mut case.stored {
+                Stored::F32(values) => values[at] = value,
+                Stored::F16(values) => values[at] = f16::from_f32(value),
+            }
+        }
+        let pool = case.pool();
+        let request = Request {
+            head: Some(&case.head),
+            nonfinite: Nonfinite::Skip,
+            ..Request::new(&pool, &case.available, 70)
+        };
+        let serving = Serving {
+            quotas: quota::uniform(70, case.head.classes()),
+            order: (0..case.head.classes()).collect(),
+        };
+        let base = brute_force::base(&case.rows, &case.head, &finite, 70, &serving);
+        let mase = brute_force::per_row(RowScore::Mase, &case.rows, &case.head, &finite, 70);
+        for (strategy, expected) in [(&Base as &dyn Strategy, &base), (&Mase, &mase)] {
+            agrees(engine, strategy, &request, expected).unwrap();
+            let left_out = strategy.select(engine, &request).unwrap().nonfinite;
+            assert_eq!(left_out.iter().collect::<Vec<_>>(), bad, "{shape:?}");
+        }
+    }
+}
+
 #[test]
-fn wide_embeddings_are_looked_at_roughly() {
+fn rows_that_are_not_finite_are_left_out_among_others() {
+    others_are_picked(&*engines::cpu(), &KINDS);
+    others_are_picked(&*engines::rough(), &KINDS);
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn rows_that_are_not_finite_are_left_out_on_a_gpu() {
+    others_are_picked(&*engines::gpu(), &[Kind::Plain, Kind::Grid, Kind::Norms]);
+}
+
+#[test]
+fn many_classes_equal_the_definition() {
+    // So many that a row may be a few classes' candidate, not one's or all.
+    for kind in KINDS {
+        for half in [false, true] {
+            let shape = Shape {
+                kind,
+                half,
+                rows: 700,
+                dim: 24,
+                classes: 300,
+                seed: 9,
+            };
+            let case = shape.case();
+            let pool = case.pool();
+            let classes = case.head.classes();
+            let serving = Serving {
+                quotas: quota::uniform(400, classes),
+                order: (0..classes).collect(),
+            };
+            let expected =
+                brute_force::base(&case.rows, &case.head, &case.available, 400, &serving);
+            let request = Request {
+                head: Some(&case.head),
+                ..Request::new(&pool, &case.available, 400)
+            };
+            for engine in [engines::cpu(), engines::rough()] {
+                agrees(&*engine, &Base, &request, &expected).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_embeddings_equal_the_definition() {
     // Of several slices, the last an odd one.
     for kind in KINDS {
         for half in [false, true] {
@@ -250,10 +340,19 @@ fn wide_embeddings_are_looked_at_roughly() {
                 head: Some(&case.head),
                 ..Request::new(&pool, &case.available, 90)
             };
-            for strategy in [&Base as &dyn Strategy, &Mase] {
-                let of = |engine: &dyn Engine| strategy.select(engine, &request).unwrap().picks;
-                let (found, expected) = (of(&*engines::rough()), of(&*engines::cpu()));
-                assert_eq!(found, expected, "{} {shape:?}", strategy.name());
+            let classes = case.head.classes();
+            let serving = Serving {
+                quotas: quota::uniform(90, classes),
+                order: (0..classes).collect(),
+            };
+            let base = brute_force::base(&case.rows, &case.head, &case.available, 90, &serving);
+            let mase =
+                brute_force::per_row(RowScore::Mase, &case.rows, &case.head, &case.available, 90);
+            for (strategy, expected) in [(&Base as &dyn Strategy, base), (&Mase, mase)] {
+                for engine in [engines::rough(), engines::cpu()] {
+                    let found = strategy.select(&*engine, &request).unwrap().picks;
+                    assert_eq!(found, expected, "{} {shape:?}", strategy.name());
+                }
             }
         }
     }

@@ -24,11 +24,16 @@ fn options(shape: &Shape, available: usize) -> ClusterOptions {
     }
 }
 
-/// Whether no two distances are equal: then the definition has one answer.
+/// Whether no two distances are equal, or so near that it takes another order of additions to tell: then the definition has one answer.
 fn has_one_answer(shape: &Shape) -> bool {
     let has_ties = matches!(
         shape.kind,
-        Kind::Grid | Kind::DuplicateRows | Kind::Norms | Kind::Extremes
+        Kind::Grid
+            | Kind::DuplicateRows
+            | Kind::Norms
+            | Kind::Extremes
+            | Kind::Tiny
+            | Kind::OneHuge
     );
     !has_ties && !shape.half && shape.dim > 3
 }
@@ -177,7 +182,8 @@ fn rows_that_are_not_finite_are_refused_or_left_out() {
     let selection = MarginClustering
         .select(&*engines::cpu(), &skipping)
         .unwrap();
-    assert_eq!((selection.picks.len(), selection.nonfinite), (29, vec![17]));
+    assert_eq!(selection.picks.len(), 29);
+    assert!(selection.nonfinite.iter().eq([17]));
     let nothing = [f32::NAN; 8];
     let pool = MemoryPool::new(Values::F32(&nothing), 4).unwrap();
     let all = RowSet::all(2);
@@ -187,8 +193,5 @@ fn rows_that_are_not_finite_are_refused_or_left_out() {
         ..skipping
     };
     let selection = MarginClustering.select(&*engines::cpu(), &request).unwrap();
-    assert_eq!(
-        (selection.picks.len(), selection.nonfinite),
-        (0, vec![0, 1])
-    );
+    assert!(selection.picks.is_empty() && selection.nonfinite.iter().eq([0, 1]));
 }

@@ -7,7 +7,7 @@ use equipoise_core::strategies::{
     Base, Confidence, Deeper, Entropy, Margin, Mase, Random, ShardList, merge, scan_shard,
     shard_rows,
 };
-use equipoise_core::{Engine, Pick, Request, Strategy};
+use equipoise_core::{Engine, Request, Selection, Strategy};
 use equipoise_tests::cases::{Kind, Shape};
 use equipoise_tests::parts::SmallBlocks;
 use proptest::prelude::{prop_assert, prop_assert_eq};
@@ -50,13 +50,13 @@ pub(crate) fn uneven_parts(rows: usize, seed: u64) -> Vec<Range<usize>> {
     starts.zip(cuts).map(|(start, end)| start..end).collect()
 }
 
-/// The merged picks, and how often shards had to be scanned again.
+/// The merged selection, and how often shards had to be scanned again.
 fn merged(
     engine: &dyn Engine,
     strategy: &dyn Strategy,
     request: &Request<'_>,
     parts: &Parts,
-) -> Result<(Vec<Pick>, usize), TestCaseError> {
+) -> Result<(Selection, usize), TestCaseError> {
     let fail = |error: equipoise_core::Error| TestCaseError::fail(error.to_string());
     let ranking = strategy.ranking().expect("a ranking");
     let named = (strategy.name(), ranking);
@@ -75,7 +75,7 @@ fn merged(
         .collect::<Result<_, _>>()?;
     for round in 0..ENDLESS {
         let deeper = match merge(&lists, ranking, &serving, request.available.len()) {
-            Ok(picks) => return Ok((picks, round)),
+            Ok(merged) => return Ok((merged, round)),
             Err(deeper) => deeper,
         };
         prop_assert!(!deeper.is_empty());
@@ -116,10 +116,10 @@ fn agrees(
         engine,
         max_rows: request.pool.rows() / 10 + 1,
     };
-    let (picks, _) = merged(&small, strategy, request, &parts)?;
+    let (merged, _) = merged(&small, strategy, request, &parts)?;
     prop_assert_eq!(
-        picks,
-        selection.picks,
+        (merged.picks, merged.shortfalls),
+        (selection.picks, selection.shortfalls),
         "{} {:?}",
         strategy.name(),
         &parts.rows
@@ -209,13 +209,13 @@ fn merge_says_how_deep_to_scan_and_is_then_exact() {
         rows: (0..3).map(|shard| shard_rows(900, shard, 3)).collect(),
         depth,
     };
-    let (picks, rounds) = merged(&*engine, &Base, &request, &parts(1)).unwrap();
-    assert_eq!(picks, expected);
+    let (found, rounds) = merged(&*engine, &Base, &request, &parts(1)).unwrap();
+    assert_eq!(found.picks, expected);
     assert!((2..10).contains(&rounds), "{rounds}");
     // Depths of their own choice are enough for the first classes, and never more is needed than all
     // quotas up to a class.
-    let (picks, rounds) = merged(&*engine, &Base, &request, &parts(120)).unwrap();
-    assert_eq!((picks, rounds), (expected, 0));
+    let (found, rounds) = merged(&*engine, &Base, &request, &parts(120)).unwrap();
+    assert_eq!((found.picks, rounds), (expected, 0));
 }
 
 #[test]

@@ -151,5 +151,5 @@ fn bad_batches_are_errors_and_break_the_stream() {
     let mut skipping = Stream::new(&*engine, &Base, &case.head, options).unwrap();
     skipping.push(&case.pool(), &case.available).unwrap();
     skipping.push(&odd, &RowSet::all(2)).unwrap();
-    assert_eq!(skipping.finish().unwrap().nonfinite, [21]);
+    assert!(skipping.finish().unwrap().nonfinite.iter().eq([21]));
 }

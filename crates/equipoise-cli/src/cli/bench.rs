@@ -33,10 +33,10 @@ what the device reached in the same run: by multiply-adds (by matrix cores, wher
 work), by copies, or by uploads where a pool is streamed. --device all is the CPU and every GPU.")]
 pub(crate) struct BenchArgs {
     /// With --json: write the JSON to this file, and the table to stdout
-    #[arg(value_name = "FILE", requires = "json", conflicts_with = "out")]
+    #[arg(value_name = "FILE", requires = "json", conflicts_with_all = ["out", "list", "dump"])]
     file: Option<PathBuf>,
     /// Write the JSON to this file, whatever goes to stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "dump"])]
     out: Option<PathBuf>,
     /// Say how many times as long each measurement took as in this JSON of an earlier run, and whether that is more than
     /// chance; or compare two such files and measure nothing. Two runs with one GPU each are compared whatever its name
@@ -113,7 +113,7 @@ impl BenchArgs {
     /// What was meant.
     ///
     /// # Errors
-    /// Wrong usage: --make-pool with several shapes, a budget, or a name that says another format.
+    /// Wrong usage: --compare of two files with an output, --make-pool with several shapes, a budget, or a name that says another format.
     pub(crate) fn meant(self) -> Result<Job> {
         if self.list {
             return Ok(Job::List);
@@ -128,6 +128,10 @@ impl BenchArgs {
         let mut compare = self.compare.into_iter();
         let (old, new) = (compare.next(), compare.next());
         if let (Some(old), Some(new)) = (&old, new) {
+            if self.file.is_some() || self.out.is_some() {
+                let failure = Failure::usage("--compare of two files writes none");
+                return Err(failure.with_hint("--json prints the comparison as JSON: redirect it"));
+            }
             return Ok(Job::Compare(old.clone(), new));
         }
         let Some(out) = self.make_pool else {
@@ -230,7 +234,17 @@ mod tests {
 
     #[test]
     fn a_file_without_json_and_odd_numbers_are_usage_errors() {
-        for wrong in ["a.json", "--seconds -1", "--seconds x", "--shape 1,2"] {
+        for wrong in [
+            "a.json",
+            "--seconds -1",
+            "--seconds x",
+            "--shape 1,2",
+            "--list --json a.json",
+            "--list --out a.json",
+            "--dump shaders --out a.json",
+            "--compare a.json b.json --out c.json",
+            "--json c.json --compare a.json b.json",
+        ] {
             assert_eq!(parsed(wrong).err(), Some(2), "{wrong}");
         }
     }

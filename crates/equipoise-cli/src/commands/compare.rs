@@ -106,7 +106,7 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
     if let Some(figure) = &job.figure {
         pool::check_output(figure, first.force)?;
     }
-    let pool = first.open(console)?;
+    let pool = first.open(job.machine.memory, console)?;
     let of = (&job.options, job.seed);
     let inputs = job.questions.iter();
     let inputs = inputs.map(|question| Input::read(question, of, &pool, console));

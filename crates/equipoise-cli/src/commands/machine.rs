@@ -222,12 +222,18 @@ impl Machine {
         let bar = console.bar(scans.pool.rows() as u64, "sending");
         let sent = ResidentPool::new(gpu, scans.pool, &|rows| bar.inc(rows));
         bar.finish_and_clear();
+        let fits = match &sent {
+            // Scans need room, too.
+            Ok(_) => gpu.gives(ready.beside_pool),
+            Err(error) => !matches!(error, Error::OutOfMemory { .. }),
+        };
+        if !fits && self.resident == Resident::Auto {
+            drop(sent);
+            console.note("the pool does not fit the device: it is streamed each time");
+            return with_fallback(engine.as_dyn(), next, |engine| work(engine, &granted));
+        }
         match (sent, next) {
             (Ok(resident), _) => with_fallback(&resident, next, |engine| work(engine, &granted)),
-            (Err(Error::OutOfMemory { .. }), _) if self.resident == Resident::Auto => {
-                console.note("the pool does not fit the device: it is streamed each time");
-                with_fallback(engine.as_dyn(), next, |engine| work(engine, &granted))
-            }
             (Err(error @ (Error::OutOfMemory { .. } | Error::Device { .. })), Some(next)) => {
                 console.warn(format!("{error}: went on with another device"));
                 let mut granted = granted;
@@ -260,6 +266,8 @@ struct Ready {
     engine: Opened,
     next: Option<Box<dyn Engine>>,
     plan: Option<Plan>,
+    /// Bytes of the device that the plan takes beside the pool.
+    beside_pool: u64,
 }
 
 impl Ready {
@@ -318,6 +326,7 @@ impl Ready {
         if let Some(error) = short {
             return Ok(Err(error));
         }
+        let beside_pool = largest.as_ref().map_or(0, |plan| plan.bytes(Place::Device));
         if let Some(plan) = &mut largest {
             plan.add(Place::Host, "lists and float64", division.lists);
             if let Some(pool) = division.pool {
@@ -339,7 +348,12 @@ impl Ready {
             }
         }
         let plan = largest.map(|plan| Plan::of(engine.as_dyn().name(), &plan));
-        Ok(Ok(Self { engine, next, plan }))
+        Ok(Ok(Self {
+            engine,
+            next,
+            plan,
+            beside_pool,
+        }))
     }
 }
 

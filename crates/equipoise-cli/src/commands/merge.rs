@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use equipoise::core::strategies::Deeper;
+use equipoise::core::strategies::{Deeper, Selection};
 use equipoise::pool::{self, Candidates, Deepening, Gathered, PickFormat};
 use equipoise::report::Table;
 use serde::Serialize;
 
+use super::constraints::Short;
 use super::output::{apart, check_output};
 use crate::console::{Console, grouped};
 use crate::failure::{Failure, Result};
@@ -33,6 +34,7 @@ struct Report {
     budget: usize,
     picked: usize,
     nonfinite_rows: Vec<usize>,
+    shortfalls: Vec<Short>,
     /// What to scan deeper, as it was written to a file.
     deepen: Option<Deepening>,
     deepen_out: Option<PathBuf>,
@@ -49,10 +51,10 @@ pub(crate) fn main(job: &Job, console: Console) -> Result<()> {
     let read = |path: &PathBuf| Ok((path.clone(), Candidates::read(path)?));
     let files: Vec<_> = job.candidates.iter().map(read).collect::<Result<_>>()?;
     let gathered = Gathered::new(files)?;
-    let picks = gathered.picks();
+    let merged = gathered.selection();
     let question = &gathered.question;
     let mut report = Report {
-        exact: picks.is_ok(),
+        exact: merged.is_ok(),
         out: job.out.clone(),
         strategy: question.strategy.clone(),
         shards: question.shards,
@@ -60,16 +62,24 @@ pub(crate) fn main(job: &Job, console: Console) -> Result<()> {
         budget: question.budget,
         picked: 0,
         nonfinite_rows: gathered.nonfinite.clone(),
+        shortfalls: Vec::new(),
         deepen: None,
         deepen_out: None,
     };
-    let picks = match picks {
-        Ok(picks) => picks,
+    let Selection {
+        picks, shortfalls, ..
+    } = match merged {
+        Ok(merged) => merged,
         Err(deeper) => return ask(job, &gathered, &deeper, report, console),
     };
     report.picked = picks.len();
     let (names, classes) = (gathered.names(), &question.classes);
     pool::write_picks(&job.out, job.force, job.format, &picks, names, classes)?;
+    let short = shortfalls.iter();
+    report.shortfalls = short.map(|short| Short::of(short, classes)).collect();
+    for short in &report.shortfalls {
+        console.warn(short.line());
+    }
     console.note(summary(&report));
     match console.json {
         true => console.report(&report, |_| String::new()),

@@ -1,9 +1,11 @@
-//! Where results go: never over what they are made of.
+//! Where results go, never over what they are made of; and how rows are listed in them.
 
 use std::fs;
 use std::path::Path;
 
+use equipoise::core::RowSet;
 use equipoise::pool;
+use serde::Serializer;
 
 use crate::failure::{Failure, Result};
 
@@ -18,6 +20,14 @@ pub(crate) fn check_output<'a>(
 ) -> Result<()> {
     pool::check_output(out, force)?;
     apart(out, inputs)
+}
+
+/// The numbers of `rows`, as a list in JSON.
+///
+/// # Errors
+/// The serializer's.
+pub(crate) fn rows_of<S: Serializer>(rows: &RowSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rows.iter())
 }
 
 /// Fails where `out` is one of the `inputs`.

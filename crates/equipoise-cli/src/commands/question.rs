@@ -95,12 +95,12 @@ impl Question {
         paths.map(PathBuf::as_path)
     }
 
-    /// Opens the pool.
+    /// Opens the pool, of which no more than `memory` bytes are copied.
     ///
     /// # Errors
     /// Where it cannot be read, or is empty.
-    pub(crate) fn open(&self, console: Console) -> Result<EmbeddingPool> {
-        let pool = EmbeddingPool::open(&self.embeddings)?;
+    pub(crate) fn open(&self, memory: Option<u64>, console: Console) -> Result<EmbeddingPool> {
+        let pool = EmbeddingPool::open_within(&self.embeddings, memory)?;
         for notice in pool.notices() {
             console.note(notice);
         }

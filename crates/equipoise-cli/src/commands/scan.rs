@@ -6,13 +6,13 @@ use std::time::Instant;
 use equipoise::core::engine::Task;
 use equipoise::core::memory::ScanShape;
 use equipoise::core::strategies::{Ranking, Serving, scan_shard, shard_memory, shard_rows};
-use equipoise::core::{Engine, Pool, Request};
+use equipoise::core::{Engine, Pool, Request, RowSet};
 use equipoise::pool::{Candidates, Deepening, SharedQuestion};
 use serde::Serialize;
 
 use super::machine::{Granted, Machine, Need, Scans};
 use super::memory_plan::Plan;
-use super::output::check_output;
+use super::output::{check_output, rows_of};
 use super::question::{Files, Question};
 use crate::allocator;
 use crate::console::{Console, grouped};
@@ -56,7 +56,8 @@ pub(crate) struct Report {
     pub first_row: usize,
     pub rows: usize,
     pub listed: usize,
-    pub nonfinite_rows: Vec<usize>,
+    #[serde(serialize_with = "rows_of")]
+    pub nonfinite_rows: RowSet,
     pub settled: u64,
     pub retries: u64,
     /// Why devices were given up for others.
@@ -77,7 +78,7 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
     check(job)?;
     let question = &job.question;
     let strategy = question.strategy.name();
-    let pool = question.open(console)?;
+    let pool = question.open(job.machine.memory, console)?;
     let files = question.read(&pool, console)?;
     let serving = job.ranking.serving(strategy, &files.request(question));
     let serving = serving.map_err(|error| question.name_row(error, files.pool))?;
@@ -92,7 +93,7 @@ pub(crate) fn main(job: &Job, wish: &DeviceWish, console: Console) -> Result<()>
         first_row: rows.start,
         rows: rows.len(),
         listed: 0,
-        nonfinite_rows: Vec::new(),
+        nonfinite_rows: RowSet::default(),
         settled: 0,
         retries: 0,
         fallbacks: Vec::new(),

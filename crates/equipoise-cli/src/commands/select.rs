@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use equipoise::core::strategies::MEMORY;
-use equipoise::core::{Engine, Pick, Pool, Request, Selection};
+use equipoise::core::{Engine, Pick, Pool, Request, RowSet, Selection};
 use equipoise::pool::{self, PickFormat};
 use equipoise::report::{Balance, Table};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::explain::{self, Explained};
 use super::input::Input;
 use super::machine::{Machine, Scans};
 use super::memory_plan::Plan;
-use super::output::check_output;
+use super::output::{check_output, rows_of};
 use super::question::{Files, Question};
 use super::strategy_options::Options;
 use crate::allocator;
@@ -57,7 +57,8 @@ pub(crate) struct Report {
     /// Class names and how many picks the head predicts to be of each; empty without a head.
     pub predicted: Vec<(String, usize)>,
     pub predicted_entropy: f64,
-    pub nonfinite_rows: Vec<usize>,
+    #[serde(serialize_with = "rows_of")]
+    pub nonfinite_rows: RowSet,
     pub settled: u64,
     pub retries: u64,
     pub refills: u64,
@@ -90,7 +91,7 @@ pub(crate) fn main(batch: &Batch, wish: &DeviceWish, console: Console) -> Result
     for job in &batch.jobs {
         check(job)?;
     }
-    let pool = first.question.open(console)?;
+    let pool = first.question.open(batch.machine.memory, console)?;
     let inputs = batch
         .jobs
         .iter()
@@ -138,7 +139,7 @@ fn check(job: &Job) -> Result<()> {
 /// Where a file cannot be read or does not fit, and whatever the strategy says.
 pub(crate) fn run(job: &Job, engine: &dyn Engine, console: Console) -> Result<Report> {
     check(job)?;
-    let pool = job.question.open(console)?;
+    let pool = job.question.open(None, console)?;
     let input = Input::read(&job.question, (&job.options, job.seed), &pool, console)?;
     answer(job, &input, (engine, MEMORY), console)
 }

@@ -4,7 +4,7 @@ use super::centres::Centres;
 use super::plan::CpuPlan;
 use super::scorer::CpuScorer;
 use crate::engine::{Engine, GradientCentres, Scorer, Task};
-use crate::memory::{MemoryPlan, Place, ScanShape, rounded_up};
+use crate::memory::{MemoryPlan, Place, ScanShape, gives, rounded_up};
 use crate::{Error, Head, Pool, Result};
 
 /// Environment variable that names products.
@@ -141,12 +141,6 @@ impl CpuEngine {
             })?;
         }
     }
-}
-
-/// Whether the system gives so many bytes, asked for at once: an allocation that is refused later ends the process.
-fn gives(bytes: u64) -> bool {
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 impl Engine for CpuEngine {

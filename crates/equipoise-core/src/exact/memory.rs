@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::fill::LOOKED_AT;
-use crate::Head;
 use crate::candidates::Codes;
 use crate::exact_sums::{ExactSums, TOGETHER};
 use crate::known::Entry;
 use crate::lists::Slot;
 use crate::pool::FETCHED;
-use crate::strategies::Request;
+use crate::strategies::{Nonfinite, Request};
+use crate::{Head, RowSet};
 
 /// Rows that are fetched at a time to be settled, with `memory` as [`Request::memory`] has it: from a device, many come in one go.
 pub(super) fn fetched(dim: usize, memory: u64) -> usize {
@@ -44,5 +44,9 @@ pub(crate) fn bytes(request: &Request<'_>, head: &Head) -> u64 {
     let rows = fetched(head.dim(), request.memory);
     let scores = whole(rows, head) as u64 * (row + scores_bytes(head.classes()));
     let looked_at = 2 * LOOKED_AT * size_of::<(Slot, Codes)>();
-    ExactSums::bytes(head) + (rows as u64 * row).max(scores) + looked_at as u64
+    let left_out = match request.nonfinite {
+        Nonfinite::Refuse => 0,
+        Nonfinite::Skip => RowSet::bytes(request.pool.rows()),
+    };
+    ExactSums::bytes(head) + (rows as u64 * row).max(scores) + looked_at as u64 + left_out
 }

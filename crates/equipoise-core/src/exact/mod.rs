@@ -262,12 +262,11 @@ impl<'a> Exact<'a> {
             (Nonfinite::Refuse, Some(row)) => Err(Error::NonFiniteRow { row: *row }),
             (Nonfinite::Skip, Some(row)) => {
                 let known = &mut self.selection.nonfinite;
-                let is_first = known.last() < Some(row);
-                known.extend(rows);
-                if !is_first {
-                    // The pool is read again.
-                    known.sort_unstable();
-                    known.dedup();
+                if known.bound() <= *row {
+                    *known = RowSet::none(self.request.pool.rows());
+                }
+                for row in rows {
+                    known.insert(*row);
                 }
                 Ok(())
             }

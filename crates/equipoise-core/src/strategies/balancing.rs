@@ -10,7 +10,7 @@ use crate::memory::ScanShape;
 use crate::random::{Philox, Purpose};
 use crate::ratios::Ratios;
 use crate::settle::pool_embedding;
-use crate::vectors::{Side, finite_rows, squares};
+use crate::vectors::{Side, finite_of, squares};
 use crate::{Engine, Error, Head, LabelledRow, Pick, Result, RowSet, truth};
 
 /// How balancing deviates from the paper, and from its published code.
@@ -94,7 +94,7 @@ impl Strategy for Balancing {
         if let Some(row) = labelled.find(|row| !is_finite(row)) {
             return Err(Error::NonFiniteRow { row });
         }
-        let (mut left, nonfinite) = finite_rows(request, &squares)?;
+        let (mut left, nonfinite) = finite_of(request.available, request.nonfinite, &squares)?;
         let budget = budget.min(left.len());
         let mut random = in_random_order(request, &left).into_iter();
         let far = match request.balancing.majority {

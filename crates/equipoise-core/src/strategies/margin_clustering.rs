@@ -14,7 +14,7 @@ use crate::random::{Philox, Purpose};
 use crate::round_robin::{in_turns, shares};
 use crate::scan::Scan;
 use crate::settle::pool_embedding;
-use crate::vectors::{Side, finite_rows, squares};
+use crate::vectors::{Side, finite_of, squares};
 use crate::{Engine, Error, Result, RowSet};
 
 /// Most rows that are clustered, since the distances of all pairs must fit: 10,000 take 400 MB. Of more, so
@@ -80,7 +80,7 @@ impl Strategy for MarginClustering {
         let budget = request.effective_budget()?;
         count(request, request.available.len())?;
         let squares = squares(request.pool)?;
-        let (available, nonfinite) = finite_rows(request, &squares)?;
+        let (available, nonfinite) = finite_of(request.available, request.nonfinite, &squares)?;
         let mut selection = Selection {
             nonfinite,
             ..Selection::default()

@@ -165,8 +165,8 @@ impl<'a> Request<'a> {
 pub struct Selection {
     /// The picks, in pick order.
     pub picks: Vec<Pick>,
-    /// Rows left out for a NaN or an infinity, ascending.
-    pub nonfinite: Vec<usize>,
+    /// Rows left out for a NaN or an infinity.
+    pub nonfinite: RowSet,
     /// Scores (row and class) that float64 had to settle.
     pub settled: u64,
     /// Chunks scored again in smaller parts because a device's list was full, or its memory ran out.
@@ -200,9 +200,7 @@ impl Selection {
                 self.fallbacks.push(why);
             }
         }
-        self.nonfinite.extend(part.nonfinite);
-        self.nonfinite.sort_unstable();
-        self.nonfinite.dedup();
+        self.nonfinite.extend(&part.nonfinite);
     }
 }
 

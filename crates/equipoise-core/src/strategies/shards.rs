@@ -204,8 +204,8 @@ pub struct Deeper {
     pub depth: usize,
 }
 
-/// The picks of the whole pool, from the lists of all its shards, in order of their rows: those of
-/// [`super::Strategy::select`]. `candidates` rows of the pool could be picked.
+/// The picks of the whole pool and the classes that fell short, from the lists of all its shards, in order of their rows: those
+/// of [`super::Strategy::select`]. `candidates` rows of the pool could be picked.
 ///
 /// # Errors
 /// The lists that are too short to tell. Deeper ones may show that others are, too.
@@ -214,7 +214,7 @@ pub fn merge(
     ranking: Ranking,
     serving: &Serving,
     candidates: usize,
-) -> Result<Vec<Pick>, Vec<Deeper>> {
+) -> Result<Selection, Vec<Deeper>> {
     let mut merged = Merged {
         shards,
         most: serving.most(),
@@ -231,7 +231,15 @@ pub fn merge(
     };
     let mut picks: Vec<Pick> = served.into_iter().map(pick).collect();
     number(&mut picks, candidates);
-    Ok(picks)
+    let shortfalls = match ranking {
+        Ranking::Classes => serving.shortfalls(&picks),
+        Ranking::Rows(_) => Vec::new(),
+    };
+    Ok(Selection {
+        picks,
+        shortfalls,
+        ..Selection::default()
+    })
 }
 
 /// Candidates of all shards.

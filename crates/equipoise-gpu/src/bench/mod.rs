@@ -125,7 +125,7 @@ impl<'a> KernelBench<'a> {
             width: values.width(),
             task: Task::Boundaries,
         };
-        let plan = Plan::new(shape, &engine.sizes)?;
+        let plan = engine.planned(shape)?;
         let rows = plan.max_rows.min(shape.rows);
         let values = values.slice(0..rows * dim);
         let (_, storage) = bytes_of_values(values);
@@ -155,21 +155,14 @@ impl<'a> KernelBench<'a> {
         self.block.timer.on_device()
     }
 
-    /// Every version of every kernel that this device runs on the block.
+    /// Every version of every kernel that this device runs on the block; [`Self::broken`] has those that it does not.
     ///
     /// # Errors
     /// [`GpuError::OutOfMemory`] and [`GpuError::Failed`] where the device fails.
     pub fn versions(&self) -> Result<Vec<KernelVersion>, GpuError> {
         let kernels = &self.engine.kernels;
-        let request = Request {
-            head: self.head,
-            storage: self.storage,
-            rows: self.block.rows as usize,
-            slice: self.plan.head_slice,
-            most: LogitBound::ANY,
-        };
         let mut versions = Vec::new();
-        for path in kernels.logits.fitting(request) {
+        for path in self.paths().into_iter().filter_map(|(_, path)| path.ok()) {
             let variant = path.name().into();
             let source = path.source().into();
             let compiled = self.logits(path)?;
@@ -196,6 +189,24 @@ impl<'a> KernelBench<'a> {
         let scores = context.guarded(|| Ok(RowScores::new(context)))?;
         versions.push(ours(&ROW_SCORES, "plain", Compiled::RowScores(scores)));
         Ok(versions)
+    }
+
+    /// The variants of `logits` that this device should run and does not: they do not compile, or fail their trial.
+    pub fn broken(&self) -> Vec<(&'static str, GpuError)> {
+        let paths = self.paths().into_iter();
+        let broken = paths.filter_map(|(name, path)| Some((name, path.err()?)));
+        broken.collect()
+    }
+
+    /// The variants of `logits` that nothing keeps from the block.
+    fn paths(&self) -> Vec<(&'static str, Result<Path, GpuError>)> {
+        self.engine.kernels.logits.fitting(Request {
+            head: self.head,
+            storage: self.storage,
+            rows: self.block.rows as usize,
+            slice: self.plan.head_slice,
+            most: LogitBound::ANY,
+        })
     }
 
     /// Compiles somebody's own version of a kernel, with all checks of indices and loops.

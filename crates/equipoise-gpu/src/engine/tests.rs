@@ -44,6 +44,34 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn a_part_may_have_more_norms_than_a_binding() {
+    let (rows, classes, dim) = (3000, 5, 3);
+    let engine = measured(4096);
+    assert!(engine.gives(1 << 20) && engine.gives(0));
+    let head = Head::new(numbers(classes * dim, 1), numbers(classes, 2), dim).expect("a head");
+    let values = numbers(rows * dim, 3);
+    let buffer = engine.context.buffer(
+        "embeddings",
+        size_of_val(&values[..]) as u64,
+        BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+    );
+    engine.context.write(&buffer, bytemuck::cast_slice(&values));
+    let mut bound = DevicePool::new(&engine, Storage::F32, dim).expect("a pool");
+    bound.bind(&buffer, 0, rows, ()).expect("one part");
+    let host = MemoryPool::new(HostValues::F32(&values), dim).expect("a pool");
+    let available = RowSet::all(rows);
+    for strategy in [&Base as &dyn Strategy, &Margin] {
+        let picks = |engine: &dyn Engine, pool: &dyn Pool| {
+            let mut request = Request::new(pool, &available, 60);
+            request.head = Some(&head);
+            strategy.select(engine, &request).expect("picks").picks
+        };
+        assert_eq!(picks(&engine, &bound), picks(&CpuEngine::new(), &host));
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn variants_are_measured_within_what_the_device_binds() {
     // 15 classes of 68 columns at a time, 25 lines of scales and of logits.
     let (rows, classes, dim) = (150, 41, 68);

@@ -5,11 +5,15 @@ use std::ops::Range;
 use bytemuck::bytes_of;
 use equipoise_core::engine::Tolerance;
 use equipoise_shaders::{ROW_STATISTICS_PLAIN, ROW_STATISTICS_SUBGROUP, RowParameters};
-use wgpu::{Buffer, CommandEncoder};
+use wgpu::{BindingResource, Buffer, BufferBinding, BufferSize, CommandEncoder};
 
 use super::{Checks, Kernel, first_bytes, group_per_row};
 use crate::device::Context;
 use crate::head::ScaleSlice;
+
+/// Norms are bound from a multiple of it on, which any device's alignment divides: those of a whole pool may be more than a
+/// binding may be.
+const WINDOW: u32 = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct RowStatistics {
@@ -40,7 +44,7 @@ impl Rows<'_> {
             classes: self.classes,
             first: classes.start,
             count: classes.end - classes.start,
-            first_norm: self.first_norm,
+            first_norm: self.first_norm % WINDOW,
             slope: self.tolerance.slope,
             offset: self.tolerance.offset,
             largest_norm: self.tolerance.largest_norm,
@@ -49,12 +53,16 @@ impl Rows<'_> {
     }
 
     /// What the row kernels bind from 1 to 3.
-    pub(super) fn bindings(&self) -> [wgpu::BindingResource<'_>; 3] {
+    pub(super) fn bindings(&self) -> [BindingResource<'_>; 3] {
         let logits = u64::from(self.rows) * u64::from(self.classes) * 4;
-        let norms = u64::from(self.first_norm + self.rows) * 4;
+        let norms = u64::from(self.first_norm % WINDOW + self.rows) * 4;
         [
             first_bytes(self.logits, logits),
-            first_bytes(self.norms, norms),
+            BindingResource::Buffer(BufferBinding {
+                buffer: self.norms,
+                offset: u64::from(self.first_norm / WINDOW * WINDOW) * 4,
+                size: BufferSize::new(norms),
+            }),
             first_bytes(self.available, u64::from(self.rows.div_ceil(32)) * 4),
         ]
     }

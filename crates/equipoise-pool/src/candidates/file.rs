@@ -76,7 +76,7 @@ impl Candidates {
             question,
             shard,
             lists: scan.lists,
-            nonfinite: scan.selection.nonfinite,
+            nonfinite: scan.selection.nonfinite.iter().collect(),
             names,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use equipoise_core::Pick;
+use equipoise_core::Selection;
 use equipoise_core::strategies::{Deeper, Listed, ShardList, merge};
 
 use super::file::Names;
@@ -86,17 +86,18 @@ impl Gathered {
         }
     }
 
-    /// The picks, or the lists that are too short to tell.
-    pub fn picks(&self) -> Result<Vec<Pick>, Vec<Deeper>> {
-        match self.question.ranking() {
-            Some(ranking) => {
-                let (available, left_out) = (self.question.available, self.nonfinite.len());
-                let candidates = available.saturating_sub(left_out);
-                merge(&self.lists, ranking, &self.question.serving(), candidates)
-            }
+    /// The picks and the classes that fell short, or the lists that are too short to tell.
+    ///
+    /// # Errors
+    /// Those lists.
+    pub fn selection(&self) -> Result<Selection, Vec<Deeper>> {
+        let Some(ranking) = self.question.ranking() else {
             // Files of such strategies are not read.
-            None => Ok(Vec::new()),
-        }
+            return Ok(Selection::default());
+        };
+        let (available, left_out) = (self.question.available, self.nonfinite.len());
+        let candidates = available.saturating_sub(left_out);
+        merge(&self.lists, ranking, &self.question.serving(), candidates)
     }
 
     /// What the listed rows are called.

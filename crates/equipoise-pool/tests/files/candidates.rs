@@ -173,15 +173,24 @@ fn the_longer_list_counts_and_must_begin_as_the_shorter() {
     let deeper =
         |entries: &[(usize, f64)]| candidates(0, vec![list(&[], false), list(entries, true)]);
     // Row 1 is certain for class 1, which takes one; class 0 takes 3 and 7.
-    let picks = gather(vec![first(), second()]).unwrap().picks().unwrap();
-    assert_eq!(picks.iter().map(|p| p.row).collect::<Vec<_>>(), [1, 3, 7]);
+    let merged = gather(vec![first(), second()])
+        .unwrap()
+        .selection()
+        .unwrap();
+    assert_eq!(
+        merged.picks.iter().map(|p| p.row).collect::<Vec<_>>(),
+        [1, 3, 7]
+    );
     let both = [(1, f64::NEG_INFINITY), (2, 0.0)];
     for files in [
         vec![first(), deeper(&both), second()],
         vec![second(), deeper(&both), first()],
     ] {
-        let picks = gather(files).unwrap().picks().unwrap();
-        assert_eq!(picks.iter().map(|p| p.row).collect::<Vec<_>>(), [1, 3, 7]);
+        let merged = gather(files).unwrap().selection().unwrap();
+        assert_eq!(
+            merged.picks.iter().map(|p| p.row).collect::<Vec<_>>(),
+            [1, 3, 7]
+        );
     }
     for wrong in [&[(2, 0.0), (4, 1.0)][..], &[(1, -3.0)]] {
         let error = gather(vec![first(), deeper(wrong), second()]).unwrap_err();
@@ -194,7 +203,7 @@ fn what_to_deepen_is_written_and_read() {
     let folder = Folder::new();
     let short = candidates(0, vec![list(&[], false), list(&[], false)]);
     let rest = candidates(1, vec![list(&[(7, 0.25)], true), list(&[(5, 2.0)], true)]);
-    let deeper = gather(vec![short, rest]).unwrap().picks().unwrap_err();
+    let deeper = gather(vec![short, rest]).unwrap().selection().unwrap_err();
     let asked = Deepening::new(question(), &deeper);
     assert_eq!(asked.depths(0), Some(vec![2, 1]));
     assert_eq!(asked.depths(1), None);

@@ -222,6 +222,11 @@ impl Setting<'_> {
                 }
             }
         }
+        for (variant, error) in bench.broken() {
+            if self.wants("logits", variant) {
+                found.fail(format!("logits {variant}"), error.to_string());
+            }
+        }
         for version in bench.versions()? {
             let (kernel, variant) = (version.kernel(), version.variant().to_owned());
             if self.wants(kernel, &variant) {
@@ -313,9 +318,7 @@ impl Setting<'_> {
                     ..self.row((kernel, variant), time.rows, version.by_matrices(), &timing)
                 });
             }
-            Err(error) => found
-                .failed
-                .push((format!("{kernel} {variant}"), error.to_string())),
+            Err(error) => found.fail(format!("{kernel} {variant}"), error.to_string()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whole selections from a pool in memory.
 
 use equipoise::core::engine::Task;
+use equipoise::core::memory::ScanShape;
 use equipoise::core::strategies::{Base, Confidence, Entropy, Margin, Mase};
 use equipoise::core::{Engine, Error, Request, RowSet, Strategy};
 use equipoise::gpu::{Gpu, GpuEngine, LogitsChoice, ResidentPool, RowsChoice, Storage};
@@ -33,8 +34,13 @@ impl Setting<'_> {
             Target::Cpu(_) => "in memory",
             Target::Gpu { .. } => "streamed",
         };
+        let matrices = match self.target {
+            Target::Cpu(_) => false,
+            Target::Gpu { engine, .. } => self.by_matrices(engine)?,
+        };
         let engine = self.target.engine();
-        self.selections(engine, &STRATEGIES, variant).map(Some)
+        self.selections((engine, matrices), &STRATEGIES, variant)
+            .map(Some)
     }
 
     /// Every strategy, from the device's memory; none on a CPU, which has no other. `None` where the pool
@@ -70,21 +76,29 @@ impl Setting<'_> {
         for name in engine.logits_variants(self.head, storage) {
             let choice = LogitsChoice::Named(name.into());
             let engine = GpuEngine::with_variants(Gpu::clone(gpu), &choice, rows)?;
-            let of_one = [
-                Some(self.selections(&engine, &[&Base], &format!("streamed {name}"))?),
-                self.on_device(&engine, &[&Base], &format!("resident {name}"))?,
-            ];
-            for of_one in of_one {
-                let Some(of_one) = of_one else {
-                    let what = format!("select base resident {name}");
-                    found.leave_out(what, "it does not fit the device's memory");
-                    continue;
-                };
-                found.rows.extend(of_one.rows);
-                found.left_out.extend(of_one.left_out);
+            let streamed = || {
+                let of_variant = (&engine as &dyn Engine, self.by_matrices(&engine)?);
+                let variant = format!("streamed {name}");
+                self.selections(of_variant, &[&Base], &variant).map(Some)
+            };
+            let resident = || self.on_device(&engine, &[&Base], &format!("resident {name}"));
+            for (where_from, measured) in [("streamed", streamed()), ("resident", resident())] {
+                let what = format!("select base {where_from} {name}");
+                match measured {
+                    Ok(Some(of_one)) => found.extend(of_one),
+                    Ok(None) => found.leave_out(what, "it does not fit the device's memory"),
+                    // The others are measured all the same.
+                    Err(failure) => found.fail(what, failure.message()),
+                }
             }
         }
         Ok(Some(found))
+    }
+
+    /// Whether matrix cores multiply in the engine's scans.
+    fn by_matrices(&self, engine: &GpuEngine) -> Result<bool> {
+        let shape = ScanShape::of(self.head, self.pool, Task::Boundaries)?;
+        Ok(engine.by_matrices(self.head, shape)?)
     }
 
     /// From the device's memory; `None` where the pool does not fit there.
@@ -101,15 +115,20 @@ impl Setting<'_> {
             return Ok(Some(found));
         }
         match ResidentPool::new(engine, self.pool, &|_| {}) {
-            Ok(resident) => self.selections(&resident, strategies, variant).map(Some),
+            Ok(resident) => {
+                let matrices = self.by_matrices(engine)?;
+                self.selections((&resident, matrices), strategies, variant)
+                    .map(Some)
+            }
             Err(Error::OutOfMemory { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// By every one of `strategies`; one that fails is noted. The engine says whether its matrix cores multiply.
     fn selections(
         &self,
-        engine: &dyn Engine,
+        engine: (&dyn Engine, bool),
         strategies: &[&dyn Strategy],
         variant: &str,
     ) -> Result<Found> {
@@ -128,7 +147,13 @@ impl Setting<'_> {
             let lacking = self.lacks_memory(Task::Boundaries, |_| lists);
             let measured = match lacking {
                 Some(reason) => Err(reason),
-                None => self.selection(engine, &request, (*strategy, &name, variant))?,
+                None => match self.selection(engine, &request, (*strategy, &name, variant)) {
+                    Ok(measured) => measured,
+                    Err(failure) => {
+                        found.fail(format!("{name} {variant}"), failure.message());
+                        continue;
+                    }
+                },
             };
             match measured {
                 Ok(row) => found.rows.push(row),
@@ -141,7 +166,7 @@ impl Setting<'_> {
     /// One strategy's row, or why there is none: the device's memory is full.
     fn selection(
         &self,
-        engine: &dyn Engine,
+        (engine, matrices): (&dyn Engine, bool),
         request: &Request<'_>,
         (strategy, name, variant): (&dyn Strategy, &str, &str),
     ) -> Result<std::result::Result<Row, String>> {
@@ -166,7 +191,7 @@ impl Setting<'_> {
             budget: Some(request.budget),
             operations: Some(self.shape.products(self.shape.rows)),
             bytes: self.shape.bytes() as f64,
-            matrices: self.shape.dtype == Dtype::F16,
+            matrices,
             streamed: variant.starts_with("streamed"),
         };
         Ok(Ok(self.device.row(work, &timing?)))

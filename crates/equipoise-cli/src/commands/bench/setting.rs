@@ -66,6 +66,18 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Notes what failed, and why.
+    pub(super) fn fail(&mut self, what: impl Into<String>, reason: impl Into<String>) {
+        self.failed.push((what.into(), reason.into()));
+    }
+
+    /// Adds what another part came to.
+    pub(super) fn extend(&mut self, part: Found) {
+        self.rows.extend(part.rows);
+        self.failed.extend(part.failed);
+        self.left_out.extend(part.left_out);
+    }
+
     /// Notes what is not measured, and why.
     pub(super) fn leave_out(&mut self, what: impl Into<String>, reason: impl Into<String>) {
         self.left_out.push((what.into(), reason.into()));

@@ -147,10 +147,11 @@ impl Logits {
             .measuring
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let key = key(&self.facts, request);
+        let fit: Vec<&Variant> = self.fit(request).collect();
+        let key = key(&self.facts, request, &fit);
         let known = self.cache.get(&key);
-        let known = known.and_then(|name| variant_named(&name).ok());
-        if let Some(variant) = known.filter(|variant| self.unfit(variant, request).is_none()) {
+        let known = known.and_then(|name| fit.iter().find(|variant| variant.name == name));
+        if let Some(variant) = known {
             return Ok(variant);
         }
         let Some(best) = best(self.measured(request))? else {
@@ -160,19 +161,30 @@ impl Logits {
         variant_named(best)
     }
 
-    /// Every variant that can serve `request`, timed.
+    /// Every variant that can serve `request`, timed. One that does not compile here, or fails its trial, is none;
+    /// if the first does not, that shows when it is used.
     pub(super) fn measured(&self, request: Request<'_>) -> Result<Vec<Measured>, GpuError> {
-        measure(&self.context, &self.fitting(request), request)
+        let made = self.fitting(request).into_iter();
+        let paths: Vec<Path> = made.filter_map(|(_, path)| path.ok()).collect();
+        measure(&self.context, &paths, request)
     }
 
-    /// Every variant that can serve `request`, compiled. One that does not compile here, or fails its trial, is none;
-    /// if the first does not, that shows when it is used.
-    pub(crate) fn fitting(&self, request: Request<'_>) -> Vec<Path> {
-        let fit = VARIANTS
-            .iter()
-            .filter(|variant| self.unfit(variant, request).is_none());
-        fit.filter_map(|variant| self.compiled(variant, request.storage).ok())
-            .collect()
+    /// Every variant that should serve `request`, by name: compiled, or why it is not, which a trial that it fails is, too.
+    pub(crate) fn fitting(
+        &self,
+        request: Request<'_>,
+    ) -> Vec<(&'static str, Result<Path, GpuError>)> {
+        let made = |variant: &'static Variant| {
+            let path = self.compiled(variant, request.storage);
+            (variant.name, path)
+        };
+        self.fit(request).map(made).collect()
+    }
+
+    /// The variants that nothing keeps from serving `request`.
+    fn fit(&self, request: Request<'_>) -> impl Iterator<Item = &'static Variant> {
+        let all = VARIANTS.iter();
+        all.filter(move |variant| self.unfit(variant, request).is_none())
     }
 
     /// The variant, compiled and tried once.
@@ -203,17 +215,19 @@ pub(super) fn best(
     }
 }
 
-/// The class of requests that share a choice: sizes up to the same powers of two.
-fn key(facts: &Facts, request: Request<'_>) -> String {
+/// The class of requests that share a choice: sizes up to the same powers of two, and the same variants to choose from, of
+/// which a head may leave some out.
+fn key(facts: &Facts, request: Request<'_>, fit: &[&Variant]) -> String {
     let class = |size: usize| size.next_power_of_two();
+    let names: Vec<&str> = fit.iter().map(|variant| variant.name).collect();
     format!(
-        "{} | {:?} | rows {} dim {} classes {} | within {}",
+        "{} | {:?} | rows {} dim {} classes {} | of {}",
         facts.identity(),
         request.storage,
         class(request.rows),
         class(request.head.dim()),
         class(request.head.classes()),
-        request.most,
+        names.join(", "),
     )
 }
 

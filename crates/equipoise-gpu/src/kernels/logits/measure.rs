@@ -52,17 +52,16 @@ pub(super) fn measure(
 ) -> Result<Vec<Measured>, GpuError> {
     let rows = rows(request);
     let (dim, classes) = (request.head.dim(), classes(request));
-    let timer = Timer::of(context);
     let storage = |label, bytes: u64| {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         context.buffer(label, bytes, usage)
     };
-    let (values, logits) = context.guarded(|| {
+    let (timer, values, logits) = context.guarded(|| {
         let bytes = (rows * dim) as u64 * request.storage.bytes();
         let values = storage("measured embeddings", bytes);
         context.fill(&values)?;
         let logits = storage("measured logits", (rows * classes * 4) as u64);
-        Ok((values, logits))
+        Ok((Timer::of(context), values, logits))
     })?;
     let arguments = Arguments {
         values: Values {

@@ -32,7 +32,7 @@ pub(crate) use own::own_lacks;
 pub(crate) use trial::largest_of;
 #[cfg(test)]
 pub(crate) use variants::tiles;
-pub(crate) use variants::{LEAST_TILE, most_padding};
+pub(crate) use variants::{LEAST_TILE, Matrices, lacking_cores, most_padding};
 pub(crate) use weights::Weights;
 
 use variants::{Arithmetic, Variant};
@@ -57,6 +57,11 @@ pub(crate) struct Arguments<'a> {
 }
 
 impl Path {
+    /// Whether matrix cores multiply.
+    pub(crate) fn by_matrices(&self) -> bool {
+        matches!(self.arithmetic, Arithmetic::Matrices(_))
+    }
+
     fn new(
         context: &Context,
         variant: &'static Variant,

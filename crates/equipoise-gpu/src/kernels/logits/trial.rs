@@ -127,7 +127,11 @@ pub(super) const DIM: usize = 68;
 
 /// A head to try, of `dim` columns.
 pub(super) fn head(dim: usize) -> Result<Head, GpuError> {
-    let head = Head::new(random(CLASSES * dim, 1), random(CLASSES, 2), dim);
+    of_weights(random(CLASSES * dim, 1), dim)
+}
+
+fn of_weights(weight: Vec<f32>, dim: usize) -> Result<Head, GpuError> {
+    let head = Head::new(weight, random(CLASSES, 2), dim);
     head.map_err(|error| GpuError::Failed {
         message: error.to_string(),
     })
@@ -136,13 +140,22 @@ pub(super) fn head(dim: usize) -> Result<Head, GpuError> {
 /// Passes where the path's logits of some products are within its bound.
 ///
 /// The products have ragged tiles; large numbers before small ones, where truncated additions show
-/// most; and subnormal f16.
+/// most; subnormal f16; and numbers of one sign, rows like the weights, whose partial sums are as large as the bound's: what is lost of
+/// each adds up.
 pub(super) fn passes(context: &Context, path: &Path) -> Result<(), GpuError> {
-    for (rows, dim, scale) in [(133, DIM, 1.0), (5, 300, 1000.0), (64, 64, 1e-6)] {
-        let head = head(dim)?;
-        let mut values = random(rows * dim, 3);
+    let signed = [(133, DIM, 1.0), (5, 300, 1000.0), (64, 64, 1e-6)].map(|case| (case, false));
+    let of_one_sign = [(9, 2048, 1.0), (3, 300, 1000.0)].map(|case| (case, true));
+    for ((rows, dim, scale), one_sign) in signed.into_iter().chain(of_one_sign) {
+        let (mut head, mut values) = (head(dim)?, random(rows * dim, 3));
         for (m, x) in values.iter_mut().enumerate() {
             *x *= scale * if m % dim < dim / 2 { 16.0 } else { 1.0 };
+        }
+        if one_sign {
+            let positive: Vec<f32> = head.weight().iter().map(|w| w.abs() + 0.01).collect();
+            for (x, w) in values.iter_mut().zip(positive.iter().cycle()) {
+                *x = scale * w;
+            }
+            head = of_weights(positive, dim)?;
         }
         let error = match path.storage {
             Storage::F32 => largest_error(context, path, Values::F32(&values), &head)?,

@@ -22,6 +22,14 @@ pub enum Storage {
 }
 
 impl Storage {
+    /// That of numbers of so many bytes.
+    pub(crate) fn of_width(width: usize) -> Self {
+        match width {
+            2 => Storage::F16,
+            _ => Storage::F32,
+        }
+    }
+
     /// Bytes of a number.
     pub(crate) fn bytes(self) -> u64 {
         match self {

@@ -1,6 +1,7 @@
 //! Which variant is taken.
 
 use equipoise_core::Head;
+use wgpu::{CooperativeMatrixProperties, CooperativeScalarType, Features};
 
 use super::{facts, head};
 use crate::GpuError;
@@ -88,7 +89,10 @@ fn the_fastest_is_measured_once_and_remembered() {
         "small" => "large",
         _ => "small",
     };
-    std::fs::write(&file, text.replace(first, other)).expect("a cache");
+    let value = |name| format!("\": \"{name}\"");
+    let said = text.replace(&value(first), &value(other));
+    assert_ne!(said, text);
+    std::fs::write(&file, said).expect("a cache");
     let path = auto().and_then(|logits| logits.path(request(&head)));
     assert_eq!(path.expect("a path").variant.name, other);
     for broken in [
@@ -108,6 +112,69 @@ fn the_fastest_is_measured_once_and_remembered() {
     let cache = Cache::at(folder.path().into());
     let path = logits(LogitsChoice::Auto, cache, false).and_then(|l| l.path(request(&head)));
     assert!(path.is_ok(), "{path:?}");
+}
+
+/// A device that is said to multiply matrices, and does not.
+fn boasting(cache: Cache) -> Logits {
+    let (context, mut facts) = facts();
+    facts.software = false;
+    facts.features |= Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    (facts.subgroup, facts.workgroup_bytes) = (Some(32), 1 << 16);
+    facts.matrices = vec![CooperativeMatrixProperties {
+        m_size: 16,
+        n_size: 16,
+        k_size: 16,
+        ab_type: CooperativeScalarType::F16,
+        cr_type: CooperativeScalarType::F32,
+        saturating_accumulation: false,
+    }];
+    Logits::new(&context, facts, &LogitsChoice::Auto, cache).expect("logits")
+}
+
+#[test]
+#[cfg_attr(
+    any(no_gpu, matrix_cores),
+    ignore = "it needs an adapter without matrix cores"
+)]
+fn a_variant_that_does_not_compile_is_told_and_not_taken() {
+    let (logits, head) = (boasting(Cache::none()), head(3, 8, 1.0));
+    let broken = |(name, path): (&'static str, Result<_, GpuError>)| path.is_err().then_some(name);
+    let broken: Vec<_> = logits
+        .fitting(request(&head))
+        .into_iter()
+        .filter_map(broken)
+        .collect();
+    assert_eq!(broken, ["matrix16-split", "matrix16"]);
+    let measured = logits.measured(request(&head)).expect("measurements");
+    assert!(
+        measured
+            .iter()
+            .all(|found| !found.variant.starts_with("matrix"))
+    );
+    let taken = logits.path(request(&head)).expect("a path").variant.name;
+    assert!(["small", "large"].contains(&taken));
+}
+
+#[test]
+#[cfg_attr(
+    any(no_gpu, matrix_cores),
+    ignore = "it needs an adapter without matrix cores"
+)]
+fn a_choice_is_remembered_for_heads_with_the_same_variants() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kernels.json");
+    // Matrix cores take whole words of f16: six columns are as many to the power of two, and leave them out.
+    for (dim, choices) in [(6, 1), (5, 1), (8, 2), (7, 2)] {
+        let head = head(3, dim, 1.0);
+        let path = boasting(Cache::at(file.clone())).path(request(&head));
+        assert!(path.is_ok(), "{path:?}");
+        let text = std::fs::read_to_string(&file).expect("a cache");
+        assert_eq!(
+            text.matches(" | of small, large").count(),
+            choices,
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -75,6 +75,28 @@ fn but_for_the_cores_indices_and_bounds_are_right() {
 
 #[test]
 #[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn cores_that_lose_more_than_the_bound_allows_do_not_pass() {
+    let context = context();
+    for variant in VARIANTS.iter().filter(|variant| variant.needs_trial()) {
+        let (sum, added) = (
+            "sum[e / 4u][e % 4u] += products;",
+            "sum[e / 4u][e % 4u] + products",
+        );
+        let exact = twin(variant);
+        assert!(exact.contains(sum), "{exact}");
+        // Sums of 13 bits.
+        let rough =
+            format!("sum[e / 4u][e % 4u] = bitcast<f32>(bitcast<u32>({added}) & 0xfffffc00u);");
+        let source = exact.replace(sum, &rough);
+        let path = with_source(&context, variant, Storage::F16, source);
+        let error = trial::passes(&context, &path).expect_err(variant.name);
+        let error = error.to_string();
+        assert!(error.contains("of its bound"), "{}: {error}", variant.name);
+    }
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
 fn a_head_that_is_sent_in_pieces_is_whole() {
     let context = context();
     let mut variants = VARIANTS.iter();
