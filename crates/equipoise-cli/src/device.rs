@@ -122,9 +122,14 @@ impl DeviceWish {
                     .collect();
                 match all.len() {
                     0 => {
-                        return Err(Failure::new("--device all: there is no GPU").with_hint(
-                            "`equipoise devices` lists the adapters; `--device cpu` needs none",
-                        ));
+                        let hint = match found.is_empty() {
+                            true => "`--device cpu` needs none",
+                            false => {
+                                "a software adapter has to be named, as `--device gpu:0`; `equipoise devices` lists them"
+                            }
+                        };
+                        let failure = Failure::new("--device all: there is no real GPU");
+                        return Err(failure.with_hint(hint));
                     }
                     1 => all[0].clone(),
                     _ => Device::Several(all),

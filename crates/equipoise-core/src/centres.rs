@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::definition::squared_distance;
 use crate::engine::{Nearest, Task};
 use crate::memory::ScanShape;
+use crate::nth_smallest::nth_smallest;
 use crate::settle::pool_embedding;
 use crate::strategies::{Request, Selection};
 use crate::vectorised::vectorised;
@@ -177,9 +178,11 @@ impl<'a> Centres<'a> {
         ScanShape::of_classes(centres.clamp(1, TOGETHER), pool, Task::Nearest)
     }
 
-    /// Bytes that it takes for `rows` rows of `dim` numbers.
+    /// Bytes that it takes for `rows` rows of `dim` numbers, [`Centres::widest`] and its rows included: where bounds are equal they
+    /// may be all.
     pub(crate) fn bytes(rows: usize, dim: usize) -> u64 {
-        let each = size_of::<Found>() + size_of::<f64>();
+        let looked_for = (2 * size_of::<f64>()).max(size_of::<f64>() + size_of::<Far>());
+        let each = size_of::<Found>() + size_of::<f64>() + looked_for;
         // The centres of a pass, and what an engine makes of them.
         rows as u64 * each as u64 + (TOGETHER * dim * 4) as u64
     }
@@ -257,43 +260,32 @@ impl<'a> Centres<'a> {
         self.squares[row].is_finite()
     }
 
-    /// The rows with the `count` largest upper bounds and all whose bound is at least `floor`, in no
-    /// order; and the largest bound among the others, −∞ if there are none.
+    /// The rows with the `count` largest upper bounds, of equal ones the lowest, and all whose bound is at least `floor`, ascending;
+    /// and the largest bound among the others, −∞ if there are none.
     pub(crate) fn widest(&self, count: usize, floor: f64) -> (Vec<Far>, f64) {
-        let none = || (Vec::new(), f64::NEG_INFINITY);
-        let cut = |(mut far, mut rest): (Vec<Far>, f64)| {
-            if far.len() > count {
-                let is_high = |far: &Far| far.square >= floor;
-                let high = far.iter().filter(|far| is_high(far)).count();
-                let keep = count.max(high);
-                if keep < far.len() {
-                    far.select_nth_unstable_by(keep, Far::order);
-                    let dropped = far.drain(keep..).map(|far| far.square);
-                    rest = dropped.fold(rest, f64::max);
-                }
-            }
-            (far, rest)
-        };
-        let found = (0..self.found.len())
-            .into_par_iter()
-            .fold(none, |mut all, row| {
-                if self.rows.contains(row) && self.is_finite(row) {
-                    let (_, square) = self.bounds(row);
-                    if square < all.1 && square < floor {
-                        return all;
-                    }
-                    all.0.push(Far { row, square });
-                    if all.0.len() >= count.saturating_mul(2).max(1024) && floor == f64::INFINITY {
-                        all = cut(all);
-                    }
-                }
-                all
-            });
-        let joined = found.reduce(none, |(mut a, rest_a), (b, rest_b)| {
-            a.extend(b);
-            (a, rest_a.max(rest_b))
+        let rows = (0..self.found.len()).into_par_iter();
+        let bounds = rows.map(|row| match self.rows.contains(row) && self.is_finite(row) {
+            true => self.bounds(row).1,
+            false => f64::NEG_INFINITY,
         });
-        cut(joined)
+        let bounds: Vec<f64> = bounds.collect();
+        let level = -nth_smallest(bounds.iter().map(|bound| -bound), count);
+        let is_row = |bound: f64| bound > f64::NEG_INFINITY;
+        let above = bounds.iter().filter(|bound| **bound > level).count();
+        let high = bounds
+            .iter()
+            .filter(|bound| **bound >= floor && is_row(**bound));
+        let mut far = Vec::with_capacity(count.max(above).max(high.count()).min(bounds.len()));
+        let (mut ties, mut rest) = (count.saturating_sub(above), f64::NEG_INFINITY);
+        for (row, square) in bounds.into_iter().enumerate().filter(|(_, b)| is_row(*b)) {
+            let tie = square == level && ties > 0;
+            ties -= usize::from(tie);
+            match tie || square > level || square >= floor {
+                true => far.push(Far { row, square }),
+                false => rest = rest.max(square),
+            }
+        }
+        (far, rest)
     }
 
     /// The row whose nearest centre is farthest, ties to the lowest; `None` where there is no row.
@@ -304,13 +296,20 @@ impl<'a> Centres<'a> {
         let rows = (0..self.found.len()).into_par_iter();
         let rows = rows.filter(|row| self.rows.contains(*row) && self.is_finite(*row));
         let floor = rows.map(|row| self.bounds(row).0).reduce(|| 0.0, f64::max);
-        let (far, _) = self.widest(1, floor);
-        let settled = far.into_par_iter().map(|far| {
-            let square = self.settle(far.row)?;
-            Ok(Far { square, ..far })
-        });
-        let settled = settled.collect::<Result<Vec<_>>>()?;
-        Ok(settled.into_iter().min_by(Far::order))
+        let (mut far, _) = self.widest(1, floor);
+        self.settle_all(&mut far)?;
+        Ok(far.into_iter().min_by(Far::order))
+    }
+
+    /// Makes bounds the distances themselves.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(crate) fn settle_all(&self, far: &mut [Far]) -> Result<()> {
+        far.par_iter_mut().try_for_each(|far| {
+            far.square = self.settle(far.row)?;
+            Ok(())
+        })
     }
 
     /// A row's least squared distance.

@@ -245,14 +245,19 @@ impl<'a> Distances<'a> {
             );
             self.is_certain(found, (least, most))
         };
-        let rows: Vec<usize> = rows.iter().collect();
-        let doubtful = rows.par_iter().filter(|row| !is_certain(**row)).count();
-        let settled = rows.par_iter().map(|row| match is_certain(*row) {
-            true => Ok((*row, self.found[*row].which as usize)),
-            false => Ok((*row, self.settle(*row)?.0)),
-        });
-        let settled = settled.collect::<Result<Vec<_>>>()?;
-        self.work.settled += doubtful as u64;
+        let mut settled = Vec::with_capacity(rows.len());
+        let found = rows.iter().map(|row| (row, self.found[row].which as usize));
+        settled.extend(found);
+        let of_row = |(row, which): &mut (usize, usize)| -> Result<u64> {
+            if is_certain(*row) {
+                return Ok(0);
+            }
+            *which = self.settle(*row)?.0;
+            Ok(1)
+        };
+        let doubtful = settled.par_iter_mut().map(of_row);
+        let doubtful = doubtful.try_reduce(|| 0, |a, b| Ok(a + b))?;
+        self.work.settled += doubtful;
         Ok(settled)
     }
 

@@ -12,8 +12,9 @@ use crate::random::{Philox, TOGETHER};
 use crate::vectorised::vectorised;
 use crate::{Result, RowSet};
 
-/// Rows of least bounds that are found at a time, at first.
+/// Rows of least bounds that are found at a time: at first, and at most, as long as that many bounds become tighter.
 const FEW: usize = 16;
+const MANY: usize = 4096;
 
 /// Rows that a thread looks at at a time.
 const ROWS: usize = 4096;
@@ -30,6 +31,13 @@ impl Keyed {
         let keys = self.key.total_cmp(&other.key);
         keys.then(self.row.cmp(&other.row))
     }
+}
+
+/// Bytes that drawing takes for so many rows.
+pub(crate) fn bytes(rows: usize) -> u64 {
+    // What pieces of the rows find, which are as many as there are threads some times over, and what is left of it.
+    let pieces = (8 * rayon::current_num_threads()).min(rows.div_ceil(ROWS)) + 1;
+    (pieces * (2 * MANY).min(ROWS + MANY) * 2 * size_of::<Keyed>()) as u64
 }
 
 /// Weights of rows.
@@ -52,17 +60,20 @@ pub(crate) fn draw(
     weights: &mut impl Weights,
 ) -> Result<Option<(usize, f64)>> {
     let mut count = FEW;
+    let mut best: Option<(Keyed, f64)> = None;
     loop {
         let upper = weights.upper();
-        let least = least(stream, rows, count, |row| upper[row]);
-        let mut best: Option<(Keyed, f64)> = None;
-        let mut certain = least.len() < count;
+        let within = best.map_or(f64::INFINITY, |(best, _)| best.key);
+        let least = least(stream, rows, (count, within), |row| upper[row]);
+        let (mut certain, mut tighter) = (least.len() < count, false);
         for bound in least {
             if best.is_some_and(|(best, _)| bound.key > best.key) {
                 certain = true;
                 break;
             }
+            let before = weights.upper()[bound.row];
             let weight = weights.weigh(bound.row)?;
+            tighter |= weights.upper()[bound.row] < before;
             let key = Keyed {
                 key: exponential(stream, bound.row) / weight,
                 ..bound
@@ -81,14 +92,16 @@ pub(crate) fn draw(
             };
             return Ok(Some((row, weights.weigh(row)?)));
         }
-        // Bounds are tighter now.
         count *= 4;
+        if tighter {
+            count = count.min(MANY);
+        }
     }
 }
 
 /// Draws a row of `rows`, each as likely.
 pub(crate) fn uniform(stream: &Philox, rows: &RowSet) -> Option<usize> {
-    let least = least(stream, rows, 1, |_| 1.0);
+    let least = least(stream, rows, (1, f64::INFINITY), |_| 1.0);
     least.first().map(|keyed| keyed.row)
 }
 
@@ -103,15 +116,15 @@ fn unit(bits: u64) -> f64 {
     ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
-/// The `count` rows with the least −ln u / `upper`, in order, of those with any weight.
+/// The `count` rows with the least −ln u / `upper`, `within` at most, in order, of those with any weight.
 fn least(
     stream: &Philox,
     rows: &RowSet,
-    count: usize,
+    (count, within): (usize, f64),
     upper: impl Fn(usize) -> f32 + Sync,
 ) -> Vec<Keyed> {
     // What the `count`-th is not above, as far as some thread knows: keys are not negative, and ordered as their bits.
-    let limit = AtomicU64::new(f64::INFINITY.to_bits());
+    let limit = AtomicU64::new(within.to_bits());
     let cut = |mut found: Vec<Keyed>| {
         if found.len() > count {
             found.select_nth_unstable_by(count, Keyed::order);

@@ -115,6 +115,11 @@ impl<'a> Gradients<'a> {
         self.members.rows.len() - self.passed
     }
 
+    /// Whether no pass has seen any centre: nothing is known of distances.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.passed == 0
+    }
+
     /// Makes passes until none is waiting.
     ///
     /// # Errors

@@ -224,6 +224,7 @@ impl Plan {
             groups.saturating_mul(tile),
             groups.saturating_mul(groups),
             MOST_ROWS,
+            (shape.rows as u64).max(1),
         ];
         let max_rows = rows.into_iter().fold(u64::MAX, u64::min);
         let mut head_slice = row_of_values.min(groups.saturating_mul(tile));
@@ -239,7 +240,11 @@ impl Plan {
         }
         Ok(Self {
             max_rows: max_rows.max(least) as usize,
-            capacity: sizes.candidates.clamp(classes, list) as usize,
+            // No row is more than every class's candidate.
+            capacity: sizes
+                .candidates
+                .min(max_rows.max(least).saturating_mul(classes))
+                .clamp(classes, list) as usize,
             head_slice: head_slice.min(classes) as usize,
             scale_slice: row_of_classes.min(classes) as usize,
         })

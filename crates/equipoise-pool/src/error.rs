@@ -306,12 +306,20 @@ pub enum Problem {
     #[error("`{0}` has several labels")]
     SeveralLabels(String),
     /// A quota that is no number.
-    #[error("quota `{quota}` of class `{class}` is not a whole number")]
+    #[error("quota `{quota}` of class `{class}` is no whole number of 0 or more")]
     NotAQuota {
         /// The class.
         class: String,
         /// What stands for the quota.
         quota: String,
+    },
+    /// A weight that is none.
+    #[error("weight `{weight}` of class `{class}` is no number of 0 or more")]
+    NotAWeight {
+        /// The class.
+        class: String,
+        /// What stands for the weight.
+        weight: String,
     },
     /// A class that is there twice.
     #[error("class `{0}` is there twice")]

@@ -136,8 +136,11 @@ impl HeadFile {
         let Some(metadata) = metadata.metadata() else {
             return Ok(());
         };
-        // Other programs' files have no version; what else is in their metadata is not ours.
         let Some(version) = metadata.get("equipoise_head") else {
+            // Another program's: what may be class names is taken for them, what else is in its metadata is not ours.
+            let names = metadata.get("classes");
+            let names = names.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+            self.classes = names.filter(|names| names.len() == self.head.classes());
             return Ok(());
         };
         let version = version.parse().map_err(|_| {

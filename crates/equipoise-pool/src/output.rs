@@ -23,7 +23,14 @@ pub fn check_output(path: &Path, force: bool) -> Result<()> {
             path: path.into(),
             what: "a folder",
         }),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        // Now, not when what takes long has been done.
+        Err(_) => fs::metadata(folder_of(path))
+            .and_then(|folder| match folder.is_dir() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            })
+            .map_err(Error::write(path)),
     }
 }
 

@@ -74,9 +74,13 @@ pub fn read_quotas(path: &Path, classes: usize, names: Option<&[String]>) -> Res
             false => quota.parse().ok().map(|count: u32| f64::from(count)),
         };
         let number = number.ok_or_else(|| {
-            problem(Problem::NotAQuota {
-                class: class.into(),
-                quota: quota.into(),
+            let (class, what) = (class.into(), quota.into());
+            problem(match are_weights {
+                true => Problem::NotAWeight {
+                    class,
+                    weight: what,
+                },
+                false => Problem::NotAQuota { class, quota: what },
             })
         })?;
         if slot.replace(number).is_some() {

@@ -74,6 +74,28 @@ fn every_ranking_keeps_to_its_plan() {
 }
 
 #[test]
+fn strategies_that_keep_something_of_every_row_keep_to_their_plan() {
+    for kind in [Kind::Plain, Kind::DuplicateRows] {
+        let bench = bench(kind, 30_000, 8);
+        for strategy in [
+            "coreset",
+            "partitioned-coreset",
+            "badge",
+            "partitioned-badge",
+            "margin-clustering",
+        ] {
+            within_the_plan(&bench, &format!("--strategy {strategy} --budget 60"));
+        }
+        let labels: String = (0..40).map(|row| format!("{row},{row}\n")).collect();
+        bench.write("labelled.csv", format!("row,label\n{labels}"));
+        within_the_plan(
+            &bench,
+            "--strategy balancing --budget 60 --labelled labelled.csv",
+        );
+    }
+}
+
+#[test]
 fn wide_rows_are_fetched_as_memory_allows() {
     let bench = bench(Kind::NearEqualWeights, 4_000, 1_100);
     for strategy in ["base", "entropy"] {

@@ -72,13 +72,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Where to compute: auto (a real GPU if there is one, else the CPU), cpu, gpu, gpu:N (numbers
-    /// as in `equipoise devices`), vulkan, metal or dx12; for scans also several with commas, or all
+    /// as in `equipoise devices`), vulkan, metal or dx12; for scans also several with commas, or all (real GPUs; in `bench`
+    /// the CPU and every adapter)
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceWish,
     /// CPU threads to use; by default one a core
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
-    /// Print one JSON object on stdout instead of text
+    /// Print JSON on stdout instead of text: one object, of several selections an object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Print neither progress nor summary

@@ -159,7 +159,9 @@ impl Explained {
             };
         }
         if self.standings.len() > TOLD {
-            text += &format!("\n  and {} more classes", self.standings.len() - TOLD);
+            let more = self.standings.len() - TOLD;
+            let classes = if more == 1 { "class" } else { "classes" };
+            text += &format!("\n  and {more} more {classes}: --json has them all");
         }
         for hindrance in &self.hindrances {
             text += &format!("\n  {hindrance}");

@@ -108,10 +108,10 @@ fn ask(
     let (names, path) = (class_names(gathered), job.deepen_out.display());
     let table = table(&deepening, &names);
     let failure = Failure::new(format!(
-        "the picks are not certain: {} lists end too soon, in shards {} of {}",
+        "the picks are not certain: {} lists end too soon, of {} shards in {}",
         grouped(deeper.len()),
-        shards.join(", "),
         gathered.question.shards,
+        shards.join(", "),
     ))
     .with_hint(format!(
         "scan each of these shards again with `--deepen {path}`, and name the new files to `merge`, too"

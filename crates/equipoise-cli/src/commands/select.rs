@@ -1,6 +1,6 @@
 //! `select`: picks the rows that are worth a label.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use equipoise::core::strategies::MEMORY;
@@ -20,7 +20,7 @@ use super::strategy_options::Options;
 use crate::allocator;
 use crate::console::{Console, grouped};
 use crate::device::DeviceWish;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// One selection.
 #[derive(Clone)]
@@ -54,9 +54,9 @@ pub(crate) struct Report {
     pub available: usize,
     pub budget: usize,
     pub picked: usize,
-    /// Class names and how many picks the head predicts to be of each; empty without a head.
+    /// Class names and how many picks the head predicts to be of each; empty where nothing was predicted.
     pub predicted: Vec<(String, usize)>,
-    pub predicted_entropy: f64,
+    pub predicted_entropy: Option<f64>,
     #[serde(serialize_with = "rows_of")]
     pub nonfinite_rows: RowSet,
     pub settled: u64,
@@ -129,6 +129,13 @@ fn check(job: &Job) -> Result<()> {
     job.question.check()?;
     for out in std::iter::once(&job.out).chain(&job.report) {
         check_output(out, job.question.force, job.question.inputs())?;
+    }
+    if let Some(page) = &job.report {
+        let place = |path: &Path| std::path::absolute(path).ok();
+        if place(page) == place(&job.out) {
+            let failure = Failure::usage("the picks and the report cannot be one file").at(page);
+            return Err(failure.with_hint("name another with --report"));
+        }
     }
     Ok(())
 }
@@ -204,12 +211,13 @@ fn report(
     selection: &Selection,
     (scan_seconds, started): (f64, Instant),
 ) -> Report {
-    let predicted = selection
-        .picks
-        .iter()
-        .filter_map(|pick: &Pick| pick.predicted);
+    let predicted = || {
+        let picks = selection.picks.iter();
+        picks.filter_map(|pick: &Pick| pick.predicted)
+    };
     let names = files.class_names();
-    let balance = Balance::of_rows(predicted, names.len());
+    let balance = Balance::of_rows(predicted(), names.len());
+    let is_predicted = predicted().next().is_some();
     let short = selection.shortfalls.iter();
     let shortfalls = short.map(|short| Short::of(short, &names)).collect();
     Report {
@@ -221,10 +229,11 @@ fn report(
         available: files.available.len(),
         budget: job.question.budget,
         picked: selection.picks.len(),
-        predicted_entropy: balance.entropy(),
+        predicted_entropy: is_predicted.then(|| balance.entropy()),
         predicted: names
             .into_iter()
             .zip(balance.counts().iter().copied())
+            .filter(|_| is_predicted)
             .collect(),
         nonfinite_rows: selection.nonfinite.clone(),
         settled: selection.settled,
@@ -246,7 +255,7 @@ const LISTED: usize = 20;
 
 fn summary(report: &Report) -> String {
     let mut text = String::new();
-    if report.predicted.iter().any(|(_, count)| *count > 0) && report.predicted.len() <= LISTED {
+    if (1..=LISTED).contains(&report.predicted.len()) {
         let mut table = Table::new(["predicted class", "picked"]);
         for (name, count) in &report.predicted {
             table.row([name.clone(), grouped(*count)]);

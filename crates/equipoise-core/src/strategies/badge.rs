@@ -4,11 +4,12 @@
 //! they are now, so that few rows are weighed for a pick (`draw.rs`), and passes are rare.
 
 use super::{Request, Selection, Strategy};
-use crate::draw::{Weights, draw, uniform};
+use crate::draw::{self, Weights, draw, uniform};
 use crate::gradients::Gradients;
 use crate::memory::ScanShape;
+use crate::pick::row_picks_bytes;
 use crate::random::{Philox, Purpose};
-use crate::{Engine, Head, Pick, Result};
+use crate::{Engine, Head, Pick, Result, RowSet};
 
 /// How many times as many float64 products as an engine's take as long.
 const SLOWER: usize = 16;
@@ -41,7 +42,10 @@ impl Strategy for Badge {
 
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         let head = request.head_for(self.name())?;
-        Ok(Gradients::bytes(request.pool, head, centres(request)?))
+        let sets = 3 * RowSet::bytes(request.pool.rows());
+        let picked = row_picks_bytes(request.effective_budget()?);
+        let gradients = Gradients::bytes(request.pool, head, centres(request)?);
+        Ok(gradients + draw::bytes(request.pool.rows()) + sets + picked)
     }
 
     fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {
@@ -116,8 +120,11 @@ struct Weighed<'a> {
 }
 
 impl Weighed<'_> {
-    /// Whether a pass takes no longer than weighing has.
+    /// Whether a pass takes no longer than weighing has, or would take with nothing known.
     fn is_stale(&self) -> bool {
+        if self.gradients.is_unseen() {
+            return true;
+        }
         let (classes, dim) = (self.head.classes(), self.head.dim());
         let waiting = self.gradients.waiting();
         let pass = self.gradients.rows.len() * (classes * dim + waiting * (classes + dim));

@@ -7,6 +7,7 @@ use crate::exact;
 use crate::exact_sums::ExactSums;
 use crate::imbalance::Imbalance;
 use crate::memory::ScanShape;
+use crate::pick::row_picks_bytes;
 use crate::random::{Philox, Purpose};
 use crate::ratios::Ratios;
 use crate::settle::pool_embedding;
@@ -74,6 +75,8 @@ impl Strategy for Balancing {
         let distances = Ratios::bytes(rows, head.classes(), dim);
         // Of each row its square, its random key and its place in their order.
         let of_rows = (rows * 3 * size_of::<u64>()) as u64;
+        let of_rows =
+            of_rows + 4 * RowSet::bytes(rows) + row_picks_bytes(request.effective_budget()?);
         let means = ClassMeans::bytes(head.classes(), dim);
         Ok(distances + of_rows + means + exact::bytes(request, head))
     }
@@ -172,8 +175,8 @@ fn check_class(row: usize, class: u32, classes: usize) -> Result<()> {
 /// The rows by their random keys: the first one left is a uniform choice.
 fn in_random_order(request: &Request<'_>, rows: &RowSet) -> Vec<usize> {
     let numbers = Philox::new(request.seed, Purpose::Balancing, request.round, 0);
-    let keyed = rows.iter().map(|row| (numbers.bits(row as u64), row));
-    let mut keyed: Vec<(u64, usize)> = keyed.collect();
+    let mut keyed: Vec<(u64, usize)> = Vec::with_capacity(rows.len());
+    keyed.extend(rows.iter().map(|row| (numbers.bits(row as u64), row)));
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, row)| row).collect()
 }

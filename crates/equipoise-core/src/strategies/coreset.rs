@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use super::{Request, Selection, Strategy};
 use crate::centres::{Centres, Far};
 use crate::memory::ScanShape;
+use crate::pick::row_picks_bytes;
 use crate::start::{Start, first_row};
-use crate::{Engine, Pick, Result};
+use crate::{Engine, Pick, Result, RowSet};
 
 /// Of how many rows one is looked at between passes, and how many at least and at most.
 const ONE_OF: usize = 16;
@@ -44,7 +45,11 @@ impl Strategy for Coreset {
     }
 
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
-        Ok(Centres::bytes(request.pool.rows(), request.pool.dim()))
+        let rows = request.pool.rows();
+        let looked_at = rows.max(FEWEST) * size_of::<Candidate>();
+        let sets = 2 * RowSet::bytes(rows);
+        let picked = row_picks_bytes(request.effective_budget()?);
+        Ok(Centres::bytes(rows, request.pool.dim()) + looked_at as u64 + sets + picked)
     }
 
     fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {
@@ -150,21 +155,16 @@ impl<'a> KCenter<'a> {
     /// Picks among `far`, for as long as the farthest lies beyond `rest`. Returns how far that was which did not.
     fn among(
         &mut self,
-        far: Vec<Far>,
+        mut far: Vec<Far>,
         rest: f64,
         count: usize,
         picks: &mut Vec<Pick>,
     ) -> Result<f64> {
         self.centres.selection.settled += far.len() as u64;
         let centres = &self.centres;
-        let settled = far.into_par_iter().map(|far| {
-            let square = centres.settle(far.row)?;
-            Ok(Candidate {
-                far: Far { square, ..far },
-                seen: 0,
-            })
-        });
-        let mut heap: BinaryHeap<Candidate> = settled.collect::<Result<_>>()?;
+        centres.settle_all(&mut far)?;
+        let settled = far.into_iter().map(|far| Candidate { far, seen: 0 });
+        let mut heap: BinaryHeap<Candidate> = settled.collect();
         while let Some(best) = heap.pop() {
             // Distances only shrink: whatever it comes to, it is not beyond the others.
             if best.far.square <= rest {

@@ -55,10 +55,14 @@ impl Strategy for MarginClustering {
         let keep = keep.chain(std::iter::repeat_n(1, clusters));
         let lists = lists::bytes(keep, request.available.len());
         let lists = lists + row_picks_bytes(request.effective_budget()?);
-        // Of each row its square, and twice its cluster.
-        let of_rows = (rows * 3 * size_of::<usize>()) as u64;
+        // Of each row its square, its number, and twice its cluster.
+        let of_rows = (rows * 4 * size_of::<usize>()) as u64 + 4 * RowSet::bytes(rows);
         let assigning = match available > MOST_CLUSTERED {
-            true => Distances::bytes(rows, clusters, dim) + ClassMeans::bytes(clusters, dim),
+            true => {
+                // The nearest mean, after the random key.
+                let of_rows = (rows * 3 * size_of::<usize>()) as u64;
+                Distances::bytes(rows, clusters, dim) + ClassMeans::bytes(clusters, dim) + of_rows
+            }
             false => 0,
         };
         let clustering = bytes(available.min(MOST_CLUSTERED), dim);
@@ -85,7 +89,8 @@ impl Strategy for MarginClustering {
             nonfinite,
             ..Selection::default()
         };
-        let rows: Vec<usize> = available.iter().collect();
+        let mut rows: Vec<usize> = Vec::with_capacity(available.len());
+        rows.extend(available.iter());
         let of_rows = clusters(engine, request, &squares, &rows, &mut selection)?;
         let mut of_pool = vec![0; request.pool.rows()];
         let mut sizes: Vec<(usize, usize)> = Vec::new();
@@ -170,6 +175,7 @@ fn clusters(
     others.iter().for_each(|(_, row)| {
         left.insert(*row);
     });
+    drop(keyed);
     let mut distances = Distances::new(engine, request, squares, Side::Nearest);
     let means = (0..clusters).map(|cluster| means.mean(cluster));
     distances.set(means.collect(), &left)?;

@@ -60,7 +60,8 @@ pub fn partitions(request: &Request<'_>) -> Result<Vec<Partition>> {
         let numbers = Philox::new(request.seed, Purpose::Partitions, request.round, step);
         numbers.permutation(length)
     };
-    let all: Vec<usize> = request.available.iter().collect();
+    let mut all: Vec<usize> = Vec::with_capacity(rows);
+    all.extend(request.available.iter());
     let (available, labelled) = (shuffled(0, rows), shuffled(1, request.labelled.len()));
     let piece = |length: usize, part: usize| {
         let first = |part: usize| length / count * part + part.min(length % count);
@@ -105,7 +106,8 @@ impl Strategy for Partitioned {
     fn memory(&self, request: &Request<'_>) -> Result<u64> {
         // Beside one partition at a time, the rows in random order.
         let order = request.available.len() * 2 * size_of::<u64>();
-        Ok(self.within.memory(request)? + order as u64)
+        let sets = RowSet::bytes(request.pool.rows()).saturating_mul(request.partitions as u64);
+        Ok(self.within.memory(request)? + order as u64 + sets)
     }
 
     fn scan_shape(&self, request: &Request<'_>) -> Result<Option<ScanShape>> {

@@ -27,15 +27,21 @@ impl Strategy for Random {
     fn select(&self, _engine: &dyn Engine, request: &Request<'_>) -> Result<Selection> {
         let budget = request.effective_budget()?;
         let numbers = Philox::new(request.seed, Purpose::Picks, request.round, 0);
-        let mut keyed: Vec<(u64, usize)> = request
-            .available
-            .iter()
-            .map(|row| (numbers.bits(row as u64), row))
-            .collect();
-        if budget < keyed.len() {
-            keyed.select_nth_unstable(budget);
-            keyed.truncate(budget);
+        let most = budget.saturating_mul(2).min(request.available.len());
+        let mut keyed: Vec<(u64, usize)> = Vec::with_capacity(most);
+        let cut = |keyed: &mut Vec<(u64, usize)>| {
+            if budget < keyed.len() {
+                keyed.select_nth_unstable(budget);
+                keyed.truncate(budget);
+            }
+        };
+        for row in request.available.iter() {
+            if keyed.len() == most {
+                cut(&mut keyed);
+            }
+            keyed.push((numbers.bits(row as u64), row));
         }
+        cut(&mut keyed);
         keyed.sort_unstable();
         Ok(Selection {
             picks: keyed

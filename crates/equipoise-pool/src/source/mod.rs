@@ -237,7 +237,10 @@ impl Source {
 
 /// The images of a file that is no image itself.
 fn one_file(path: &Path, root: Option<&Path>, tars: &mut Tars) -> Result<Vec<Listed>> {
-    let beside = path.parent().unwrap_or(Path::new(""));
+    let beside = path
+        .parent()
+        .filter(|beside| !beside.as_os_str().is_empty());
+    let beside = beside.unwrap_or(Path::new("."));
     let root = root.unwrap_or(beside);
     let name = path.to_string_lossy().to_ascii_lowercase();
     match name.rsplit('.').next() {
