@@ -7,6 +7,7 @@ mod console;
 mod demo;
 mod device;
 mod failure;
+mod free_memory;
 
 use std::process::ExitCode;
 

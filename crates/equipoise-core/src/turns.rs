@@ -16,6 +16,9 @@ const SHORT: f64 = 0.02;
 /// until its cost was measured once, and from then on.
 const FASTER: [f64; 2] = [0.5, 0.98];
 
+/// Rows of the block that an engine does alone, at most.
+const FIRST: usize = 1024;
+
 /// How much the last measurement counts.
 const LAST: f64 = 0.5;
 
@@ -92,7 +95,7 @@ impl Turns {
     /// Who takes the next block, which has `rows` rows at most, and how many of them.
     pub(crate) fn next(&self, rows: usize) -> (usize, usize) {
         if let Some(unknown) = self.unknown() {
-            return (unknown, rows);
+            return (unknown, rows.min(FIRST));
         }
         let load = |index: &usize| {
             let member = &self.members[*index];

@@ -35,13 +35,19 @@ fn bench(kind: Kind, rows: usize, dim: usize) -> Bench {
 /// Selects without a budget of memory, with one, and with the least; picks are the same and memory is as planned. Returns how often
 /// lists were made again.
 fn within_the_plan(bench: &Bench, question: &str) -> [u64; 3] {
+    within_plans(bench, question, "24MiB")
+}
+
+/// The same with another budget than 24 MiB.
+fn within_plans(bench: &Bench, question: &str, budget: &str) -> [u64; 3] {
     let flags = format!("--head head.safetensors {question} --force");
     let refused = bench.select(&format!("{flags} --memory 1KiB"));
     let refused = refused.fails(1, &["1 KiB of memory are too few"]);
     let (_, hint) = refused.stderr.split_once("hint: ").unwrap();
     let (least, _) = hint.split_once(", or").unwrap();
     let mut first = None;
-    let memories = ["", "--memory 24MiB", least];
+    let budget = format!("--memory {budget}");
+    let memories = ["", &budget, least];
     memories.map(|memory| {
         let run = bench
             .select(&format!("{flags} {memory} --json"))
@@ -82,10 +88,11 @@ fn strategies_that_keep_something_of_every_row_keep_to_their_plan() {
             "partitioned-coreset",
             "badge",
             "partitioned-badge",
-            "margin-clustering",
         ] {
             within_the_plan(&bench, &format!("--strategy {strategy} --budget 60"));
         }
+        // The distances of 10,000 rows from each other.
+        within_plans(&bench, "--strategy margin-clustering --budget 60", "400MiB");
         let labels: String = (0..40).map(|row| format!("{row},{row}\n")).collect();
         bench.write("labelled.csv", format!("row,label\n{labels}"));
         within_the_plan(

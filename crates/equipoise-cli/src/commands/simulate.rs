@@ -17,6 +17,7 @@ use super::embed;
 use crate::console::{Console, grouped, print};
 use crate::device::{Device, DeviceWish};
 use crate::failure::{Failure, Result};
+use crate::free_memory::free_memory;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -235,20 +236,10 @@ fn side_by_side(job: &Job, config: &Config, device: &Device, bytes: u64) -> usiz
         (Device::Cpu, Mode::Frozen) => std::thread::available_parallelism().map_or(1, usize::from),
         _ => 1,
     };
-    match job.memory.or_else(available_memory) {
+    match job.memory.or_else(free_memory) {
         Some(memory) => useful.min((memory / bytes.max(1)) as usize).max(1),
         None => useful,
     }
-}
-
-/// Bytes of memory that are free, or can be made so, where the system says it in a file.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
 }
 
 fn summary(report: &Report) -> String {

@@ -8,6 +8,7 @@ use super::setting::Setting;
 use super::target::Target;
 use crate::commands::devices::bytes;
 use crate::failure::Result;
+use crate::free_memory::free_memory;
 
 /// Bytes of f32 numbers, so many times so many.
 pub(super) fn numbers(count: usize, each: usize) -> u64 {
@@ -21,9 +22,12 @@ pub(super) fn of_data(shape: Shape) -> u64 {
     shape.bytes().saturating_add(head.saturating_mul(2))
 }
 
+/// What is taken to be free where the system does not tell: enough for the usual shapes.
+const UNKNOWN: u64 = 4 << 30;
+
 /// Why what takes so many bytes of the machine's memory is not measured; none where they are free.
 pub(super) fn lacking(needed: u64) -> Option<String> {
-    let free = free_memory();
+    let free = free_memory().unwrap_or(UNKNOWN);
     // The rest is for the system, and for what is not counted.
     (needed > free / 5 * 4).then(|| {
         let (needed, free) = (bytes(needed), bytes(free));
@@ -79,18 +83,6 @@ impl Setting<'_> {
             Err(failure) => Some(failure.message()),
         }
     }
-}
-
-/// Bytes of memory that are free, as far as the system tells.
-fn free_memory() -> u64 {
-    /// Where it does not: enough for the usual shapes.
-    const UNKNOWN: u64 = 4 << 30;
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.map_or(UNKNOWN, |kibibytes| kibibytes << 10)
 }
 
 #[cfg(test)]
