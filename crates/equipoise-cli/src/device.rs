@@ -169,6 +169,15 @@ fn twice(devices: &[Device], found: &[AdapterSummary]) -> Option<(DeviceChoice, 
 }
 
 impl Device {
+    /// How many adapters it is.
+    pub(crate) fn gpus(&self) -> usize {
+        match self {
+            Device::Cpu => 0,
+            Device::Gpu(_) => 1,
+            Device::Several(devices) => devices.iter().map(Self::gpus).sum(),
+        }
+    }
+
     /// The engine on this device, within `memory` bytes of the host's and of each device's memory.
     ///
     /// # Errors

@@ -159,8 +159,45 @@ fn a_resident_pool_counts_into_the_least_memory_that_works() {
     let refused = refused.fails(1, &["1 KiB of memory are too few"]);
     let (_, hint) = refused.stderr.split_once("hint: ").unwrap();
     let (pasted, _) = hint.split_once(", or").unwrap();
-    select(&bench, &format!("{flags} {pasted}")).ok();
+    let json = select(&bench, &format!("{flags} {pasted} --json"))
+        .ok()
+        .json();
     assert!(bench.has("picks.csv"));
+    let planned = json["memory"]["host_bytes"].as_u64().unwrap();
+    let peak = json["peak_bytes"].as_u64().unwrap();
+    assert!(peak <= planned, "{peak} of {planned}");
+}
+
+#[test]
+#[cfg_attr(no_gpu, ignore = "no wgpu adapter here: see README, cargo xtask test")]
+fn where_a_device_cannot_do_it_another_does() {
+    // A software adapter leaves longer sums early, and refuses them.
+    let (rows, classes, dim) = (6, 3, 40_000);
+    let numbers = |count: usize| -> Vec<f32> { (0..count).map(|i| (i as f32).sin()).collect() };
+    let bench = Bench::new();
+    bench
+        .tensors(
+            "pool.safetensors",
+            &[("embeddings", &[rows, dim], &numbers(rows * dim))],
+        )
+        .tensors(
+            "head.safetensors",
+            &[
+                ("weight", &[classes, dim], &numbers(classes * dim)),
+                ("bias", &[classes], &numbers(classes)),
+            ],
+        );
+    let flags = "--head head.safetensors --strategy base --budget 3";
+    select(&bench, &format!("{flags} --out cpu.csv")).ok();
+    let run = select(
+        &bench,
+        &format!("{flags} --device gpu --fallback cpu --json"),
+    )
+    .ok();
+    assert_eq!(bench.read("picks.csv"), bench.read("cpu.csv"));
+    if !run.json()["fallbacks"].as_array().unwrap().is_empty() {
+        select(&bench, &format!("{flags} --device gpu --force")).fails(1, &["40000"]);
+    }
 }
 
 #[test]
@@ -181,11 +218,14 @@ fn every_way_to_use_a_gpu_picks_the_same() {
     ] {
         let run = select(&bench, &format!("{BASE} {flags} --force --json")).ok();
         assert_eq!(bench.read("picks.csv"), expected, "{flags}");
-        let plan = &run.json()["memory"];
+        let json = run.json();
+        let plan = &json["memory"];
         assert!(plan["device_bytes"].as_u64().unwrap() > 0, "{flags}");
+        // All engines' together.
+        let bytes = plan["host_bytes"].as_u64().unwrap();
+        let peak = json["peak_bytes"].as_u64().unwrap();
+        assert!(peak <= bytes, "{flags}: {peak} of {bytes}");
         if flags.contains("64MiB") {
-            // All engines' together.
-            let bytes = plan["host_bytes"].as_u64().unwrap();
             assert!(bytes <= 64 << 20, "{flags}: {bytes}");
         }
     }

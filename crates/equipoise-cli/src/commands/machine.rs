@@ -76,6 +76,9 @@ struct Division {
 /// in each run.
 const SPARE: u64 = 64 << 10;
 
+/// Bytes of the host that wgpu, a device's shaders and what becomes of them take at most, on devices that were tried half as many.
+const OF_GPU: u64 = 8 << 20;
+
 impl Machine {
     /// What the lists of selections may be told to do with, the most first: a part of the budget, or nothing beyond the least.
     pub(crate) fn allowances(&self) -> Vec<u64> {
@@ -281,7 +284,9 @@ impl Ready {
         scans: Scans<'_>,
         (division, read): (Division, u64),
     ) -> Result<Result<Self, Error>> {
-        let beside = read + division.lists;
+        let gpus = device.gpus() + next.map_or(0, Device::gpus);
+        let kernels = OF_GPU * gpus as u64;
+        let beside = read + division.lists + kernels;
         let left = |beside| machine.memory.map(|memory| memory.saturating_sub(beside));
         let engine = match (device, division.pool) {
             (Device::Gpu(choice), Some(pool)) => {
@@ -336,6 +341,7 @@ impl Ready {
                 let more = sent.saturating_sub(plan.bytes(Place::Host));
                 plan.add(Place::Host, "more, while the pool is sent", more);
             }
+            plan.add(Place::Host, "wgpu and kernels", kernels);
             plan.add(Place::Host, "what has been read", read);
             let needed = plan.bytes(Place::Host);
             if let Some(budget) = machine.memory.filter(|budget| needed > *budget) {
