@@ -25,11 +25,17 @@ impl Engine for WithFallback<'_> {
         self.first.name()
     }
 
-    /// What the first takes, and what the next one would take beyond that: it begins when the first has gone. The next one's alone
-    /// where the first is not able to do it at all.
+    /// What the first takes, and what the next one would take beyond that: it begins when the first has gone. Where one is not able
+    /// to do it at all, the other's plan.
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
-        if let Err(Error::Device { .. } | Error::OutOfMemory { .. }) = self.first.plan(shape) {
-            return self.next.plan(shape);
+        let is_unable = |engine: &dyn Engine| {
+            let plan = engine.plan(shape);
+            matches!(plan, Err(Error::Device { .. } | Error::OutOfMemory { .. }))
+        };
+        match (is_unable(self.first), is_unable(self.next)) {
+            (true, _) => return self.next.plan(shape),
+            (false, true) => return self.first.plan(shape),
+            (false, false) => {}
         }
         let mut plans = plans(&[self.first, self.next], shape)?;
         let (next, mut plan) = (plans.swap_remove(1), plans.swap_remove(0));
@@ -210,6 +216,8 @@ impl Scorer for SeveralScorer<'_> {
         available: &RowSet,
         question: Question<'_>,
     ) -> Result<usize> {
+        let depths = self.members.iter().map(|member| member.depth());
+        self.turns.let_fly(depths);
         let (index, rows) = self.turns.next(rows);
         let begun = self.now();
         let taken = self.members[index].submit(start, rows, available, question)?;

@@ -12,7 +12,7 @@ use crate::random::{Philox, TOGETHER};
 use crate::vectorised::vectorised;
 use crate::{Result, RowSet};
 
-/// Rows of least bounds that are found at a time: at first, and at most, as long as that many bounds become tighter.
+/// Rows of least bounds that are found at a time: at first, and at most.
 const FEW: usize = 16;
 const MANY: usize = 4096;
 
@@ -33,11 +33,16 @@ impl Keyed {
     }
 }
 
+/// In how many jobs so many rows are looked at.
+fn jobs(rows: usize) -> usize {
+    (4 * rayon::current_num_threads()).min(rows.div_ceil(ROWS))
+}
+
 /// Bytes that drawing takes for so many rows.
 pub(crate) fn bytes(rows: usize) -> u64 {
-    // What pieces of the rows find, which are as many as there are threads some times over, and what is left of it.
-    let pieces = (8 * rayon::current_num_threads()).min(rows.div_ceil(ROWS)) + 1;
-    (pieces * (2 * MANY).min(ROWS + MANY) * 2 * size_of::<Keyed>()) as u64
+    // What a job finds is in memory that grows by doubling, beside what is left of it in the end.
+    let found = (jobs(rows) * 5 * MANY).min(3 * rows);
+    (found * size_of::<Keyed>()) as u64
 }
 
 /// Weights of rows.
@@ -72,16 +77,15 @@ pub(crate) fn draw(
                 break;
             }
             let before = weights.upper()[bound.row];
-            let weight = weights.weigh(bound.row)?;
+            better(&mut best, weighed(stream, weights, bound.row)?);
             tighter |= weights.upper()[bound.row] < before;
-            let key = Keyed {
-                key: exponential(stream, bound.row) / weight,
-                ..bound
-            };
-            // Weights too small for a finite key are none.
-            if key.key.is_finite() && best.is_none_or(|(best, _)| key.order(&best).is_lt()) {
-                best = Some((key, weight));
+        }
+        if !certain && count == MANY && !tighter {
+            // Bounds say nothing, and will not.
+            for row in rows.iter() {
+                better(&mut best, weighed(stream, weights, row)?);
             }
+            certain = true;
         }
         if certain {
             if let Some((best, weight)) = best {
@@ -92,10 +96,23 @@ pub(crate) fn draw(
             };
             return Ok(Some((row, weights.weigh(row)?)));
         }
-        count *= 4;
-        if tighter {
-            count = count.min(MANY);
-        }
+        count = (count * 4).min(MANY);
+    }
+}
+
+/// A row's key and weight.
+fn weighed(stream: &Philox, weights: &mut impl Weights, row: usize) -> Result<(Keyed, f64)> {
+    let weight = weights.weigh(row)?;
+    let key = exponential(stream, row) / weight;
+    Ok((Keyed { key, row }, weight))
+}
+
+/// Takes the other row where its key is the smaller one.
+fn better(best: &mut Option<(Keyed, f64)>, other: (Keyed, f64)) {
+    // Weights too small for a finite key are none.
+    let finite = other.0.key.is_finite();
+    if finite && best.is_none_or(|(best, _)| other.0.order(&best).is_lt()) {
+        *best = Some(other);
     }
 }
 
@@ -167,10 +184,14 @@ fn least(
         );
         cut(found)
     };
-    let pieces = 0..rows.bound().div_ceil(ROWS);
-    let found = pieces.into_par_iter().fold(Vec::new, look);
-    let found: Vec<Vec<Keyed>> = found.collect();
-    let mut found = cut(found.into_iter().flatten().collect());
+    let (pieces, jobs) = (rows.bound().div_ceil(ROWS), jobs(rows.bound()));
+    let found: Vec<Vec<Keyed>> = (0..jobs)
+        .into_par_iter()
+        .map(|job| (job * pieces / jobs..(job + 1) * pieces / jobs).fold(Vec::new(), look))
+        .collect();
+    let mut all = Vec::with_capacity(found.iter().map(Vec::len).sum());
+    found.into_iter().for_each(|found| all.extend(found));
+    let mut found = cut(all);
     found.sort_unstable_by(Keyed::order);
     found
 }
@@ -229,6 +250,36 @@ mod tests {
             let expected = heavy.min_by(|a, b| key(*a).total_cmp(&key(*b))).unwrap();
             assert_eq!(found, (expected, weights[expected]), "step {step}");
             assert!(loose.weighed < 3000, "{} weighed", loose.weighed);
+        }
+    }
+
+    #[test]
+    fn bounds_that_say_little_or_nothing_change_no_draw() {
+        struct Unbounded(Loose);
+        impl Weights for Unbounded {
+            fn upper(&self) -> &[f32] {
+                &self.0.upper
+            }
+            fn weigh(&mut self, row: usize) -> Result<f64> {
+                Ok(self.0.weights[row])
+            }
+        }
+        let rows = 5 * MANY;
+        let weights: Vec<f64> = (0..rows).map(|row| (row * 37 % 101) as f64).collect();
+        let unknown = || Loose {
+            upper: vec![f32::INFINITY; rows],
+            ..loose(weights.clone())
+        };
+        let left = RowSet::all(rows);
+        for step in 0..3 {
+            let stream = Philox::new(4, Purpose::Badge, 0, step);
+            let key = |row: &usize| exponential(&stream, *row) / weights[*row];
+            let heavy = (0..rows).filter(|row| weights[*row] > 0.0);
+            let expected = heavy.min_by(|a, b| key(a).total_cmp(&key(b))).unwrap();
+            let expected = Some((expected, weights[expected]));
+            assert_eq!(draw(&stream, &left, &mut unknown()).unwrap(), expected);
+            let mut unbounded = Unbounded(unknown());
+            assert_eq!(draw(&stream, &left, &mut unbounded).unwrap(), expected);
         }
     }
 

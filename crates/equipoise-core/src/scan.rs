@@ -89,7 +89,7 @@ impl<'a> Scan<'a> {
         mut visit: impl FnMut(&Answer),
     ) -> Result<()> {
         let work = self.work;
-        self.blocks(available, 0, |_, _, answer| {
+        self.blocks(available, (0, 0), |_, _, answer| {
             answer.into_iter().for_each(&mut visit);
             Ok(match work {
                 Work::Gradients(_) => Asked::NearestGradient,
@@ -136,8 +136,8 @@ impl<'a> Scan<'a> {
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
         let exponentials = score != RowScore::Mase;
-        let slots = slots(lists, available.len());
-        self.blocks(available, slots, |exact, scorer, answer| {
+        let room = room(lists, available.len());
+        self.blocks(available, room, |exact, scorer, answer| {
             if let Some(answer) = answer {
                 exact.add_statistics(score, scorer, answer, lists, &group)?;
             }
@@ -153,8 +153,8 @@ impl<'a> Scan<'a> {
         lists: &mut [List],
         group: impl Fn(usize) -> usize + Sync,
     ) -> Result<()> {
-        let slots = slots(lists, available.len());
-        self.blocks(available, slots, |exact, _, answer| {
+        let room = room(lists, available.len());
+        self.blocks(available, room, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_keys(score, answer, lists, &group)?;
             }
@@ -171,8 +171,8 @@ impl<'a> Scan<'a> {
 
     /// Adds the rows of `available` to the classes' lists. They come after those that are there.
     pub(crate) fn add_to_classes(&mut self, available: &RowSet, lists: &mut [List]) -> Result<()> {
-        let slots = slots(lists, available.len());
-        self.blocks(available, slots, |exact, _, answer| {
+        let room = room(lists, available.len());
+        self.blocks(available, room, |exact, _, answer| {
             if let Some(answer) = answer {
                 exact.add_candidates(answer, lists)?;
             }
@@ -182,22 +182,22 @@ impl<'a> Scan<'a> {
     }
 
     /// Scores the available rows in ascending blocks, leaving out long stretches without any, for lists that may come to hold
-    /// `slots`. `visit` is shown each block's answer and says what to ask of the next block.
+    /// `slots` entries, `more` than now. `visit` is shown each block's answer and says what to ask of the next block.
     fn blocks<'q>(
         &mut self,
         available: &RowSet,
-        slots: u64,
+        (slots, more): (u64, u64),
         mut visit: impl FnMut(&mut Exact<'a>, &dyn Scorer, Option<&Answer>) -> Result<Asked<'q>>,
     ) -> Result<()> {
         let rows = self.exact.request.pool.rows();
         let scorer = self.scorer.as_deref().ok_or(Error::Broken)?;
         let known = &mut self.exact.known;
-        let of_lists = slots.saturating_mul(size_of::<Slot>() as u64);
+        let of_lists = more.saturating_mul(size_of::<Slot>() as u64);
         if !known.begin(slots, available.len(), scorer.max_rows()) || !gives(of_lists) {
-            let more = of_lists.saturating_add(Known::bytes(slots, available.len()));
+            let of_all = of_lists.saturating_add(Known::bytes(slots, available.len()));
             return Err(Error::OutOfMemory {
                 device: self.engine.name().into(),
-                message: format!("the system refuses {} for lists", rounded_up(more)),
+                message: format!("the system refuses {} for lists", rounded_up(of_all)),
             });
         }
         let mut blocks = Blocks {
@@ -266,7 +266,8 @@ impl<'a> Scan<'a> {
             blocks.size = blocks.size.saturating_mul(2).min(most);
             return Ok(false);
         }
-        blocks.tried = blocks.flying.front().map_or(0, |(_, taken)| *taken);
+        let flying = blocks.flying.iter().map(|(_, taken)| *taken);
+        blocks.tried = flying.max().unwrap_or(0);
         scorer.collect(answer)?;
         let (start, taken) = blocks.flying.pop_front().unwrap_or_default();
         if !answer.overflow {
@@ -319,10 +320,16 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Entries that lists may come to hold of so many rows more.
-fn slots(lists: &[List], rows: usize) -> u64 {
-    let most = |list: &List| list.most().min(list.entries.len().saturating_add(rows)) as u64;
-    lists.iter().map(most).fold(0, u64::saturating_add)
+/// Entries that lists may come to hold, and how many of them more than now, with so many rows more.
+fn room(lists: &[List], rows: usize) -> (u64, u64) {
+    let (mut all, mut more) = (0u64, 0u64);
+    for list in lists {
+        let held = list.entries.len();
+        let most = list.most().min(held.saturating_add(rows)).max(held);
+        all = all.saturating_add(most as u64);
+        more = more.saturating_add((most - held) as u64);
+    }
+    (all, more)
 }
 
 /// The first engine, of `engine` and those it falls back on, that makes a scorer.
@@ -389,7 +396,8 @@ struct Blocks {
     size: usize,
     /// Most rows, since memory ran out with more.
     most: usize,
-    /// Rows of the block that was last submitted or collected: what memory was too little for, if it was.
+    /// Rows of the block that was last submitted, or of the largest in flight when one was last collected: what memory was too little
+    /// for, if it was.
     tried: usize,
     /// Rows among which there were [`CANDIDATES`] in the last block; later ones have fewer.
     fruitful: usize,

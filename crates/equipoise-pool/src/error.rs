@@ -346,7 +346,7 @@ impl Error {
                 "is it the right file, and whole? docs/formats.md says what is read"
             }
             Error::NoRoom { .. } => {
-                "more --memory, or float32 or float16 in the order of numpy's `save`, which are read where they lie"
+                "save them as float32 or float16, which are read where they lie; or let it take more, where --memory says how much"
             }
             Error::DuplicateId { .. } => "rename one of them",
             Error::Exists { .. } => "`--force` replaces it",

@@ -1,5 +1,6 @@
 //! Linear heads in safetensors files.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use equipoise_core::Head;
@@ -140,7 +141,12 @@ impl HeadFile {
             // Another program's: what may be class names is taken for them, what else is in its metadata is not ours.
             let names = metadata.get("classes");
             let names = names.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
-            self.classes = names.filter(|names| names.len() == self.head.classes());
+            let different: fn(&Vec<String>) -> bool = |names| {
+                let all: HashSet<&String> = names.iter().collect();
+                all.len() == names.len() && names.iter().all(|name| !name.is_empty())
+            };
+            let names = names.filter(|names| names.len() == self.head.classes());
+            self.classes = names.filter(different);
             return Ok(());
         };
         let version = version.parse().map_err(|_| {

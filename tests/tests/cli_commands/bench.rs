@@ -27,6 +27,8 @@ fn every_kernel_and_selection_has_a_row_next_to_the_ceilings() {
     assert_eq!(
         names,
         [
+            // In float32 and in integers.
+            "logits",
             "logits",
             "row_statistics",
             "class_candidates",
@@ -69,7 +71,7 @@ fn json_goes_to_a_file_and_the_table_to_stdout() {
     }
     let json: Value = serde_json::from_str(&bench.read("new.json")).expect("JSON");
     // Of f16 without burn, which is measured in f32.
-    assert_eq!(json["rows"].as_array().map(Vec::len), Some(23));
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(25));
     assert_eq!(json["omitted"][0]["failed"], false);
     assert_eq!(json["complete"], true);
     bench
@@ -114,7 +116,7 @@ fn a_run_compares_with_an_earlier_one() {
         .json();
     assert_eq!(
         (json["rows"].as_array().map(Vec::len), &json["unmatched"]),
-        (Some(13), &0.into())
+        (Some(14), &0.into())
     );
     bench
         .run("bench --compare old.json gone.json")
@@ -123,7 +125,7 @@ fn a_run_compares_with_an_earlier_one() {
         .run(&format!("{TINY} --shape 61,8,3 --compare old.json --json"))
         .ok();
     let comparison = &run.json()["comparison"];
-    assert_eq!(comparison["unmatched"], 13);
+    assert_eq!(comparison["unmatched"], 14);
     let slower: Vec<_> = comparison["rows"].as_array().expect("rows")[..2]
         .iter()
         .map(|row| row["slower"].as_bool())

@@ -48,11 +48,14 @@ fn what_is_asked_for_alone_is_measured() {
     let bench = Bench::new();
     let tiny = "bench --device cpu --seconds 0 --shape 60,8,3 --json";
     let json = bench
-        .run(&format!("{tiny} --only row_stat,/logits/alone"))
+        .run(&format!(
+            "{tiny} --only row_stat,/logits/alone,/logits/int16"
+        ))
         .ok()
         .json();
     let expected = [
         ("logits", "alone"),
+        ("logits", "int16 alone"),
         ("row_statistics", "with logits"),
         ("row_statistics", "burn topk"),
     ];

@@ -83,6 +83,46 @@ fn random_needs_no_head_and_follows_its_seed() {
 }
 
 #[test]
+fn what_predicts_nothing_counts_no_predictions() {
+    let bench = Bench::new().with_pool(40);
+    for (strategy, predicts) in [("random", false), ("base", true)] {
+        let json = bench
+            .select(&format!(
+                "--head head.safetensors --strategy {strategy} --budget 5 --force --json"
+            ))
+            .ok()
+            .json();
+        assert_eq!(json["predicted_entropy"].is_null(), !predicts, "{json}");
+        let counted = json["predicted"].as_array().map(Vec::len);
+        assert_eq!(counted > Some(0), predicts, "{json}");
+    }
+}
+
+#[test]
+fn outputs_that_cannot_be_are_refused_before_a_scan() {
+    let bench = Bench::new().with_pool(40);
+    let of = |outputs: &str| {
+        let question = "--head head.safetensors --strategy base --budget 5 --device cpu";
+        bench.run(&format!(
+            "select --embeddings pool.safetensors {question} {outputs}"
+        ))
+    };
+    for outputs in [
+        "--out none/picks.csv",
+        "--out picks.csv --report none/picks.html",
+        "--out pool.safetensors/picks.csv",
+    ] {
+        of(outputs).fails(1, &["cannot write"]);
+    }
+    std::fs::create_dir(bench.path("folder")).unwrap();
+    for report in ["picks.csv", "./picks.csv", "folder/../picks.csv"] {
+        of(&format!("--out picks.csv --report {report} --force")).fails(2, &["cannot be one file"]);
+    }
+    assert!(!bench.has("picks.csv"));
+    bench.run("devices --threads 1025").fails(2, &["1025"]);
+}
+
+#[test]
 fn threads_do_not_change_the_picks() {
     let bench = Bench::new().with_pool(500);
     let mut picks = Vec::new();

@@ -376,13 +376,17 @@ fn rows_that_are_not_finite_are_refused_or_left_out_by_each_shard() {
     scan(&bench, "2/3", "a", question).ok();
     let skip = format!("{question} --nonfinite skip");
     scan_all(&bench, 3, &skip);
-    let json = bench
+    let merged = bench
         .run("merge 1.cand 2.cand 3.cand --out m.csv --json")
-        .ok()
-        .json();
+        .ok();
+    let json = merged.json();
     assert_eq!(json["nonfinite_rows"], serde_json::json!([1, 28]));
-    bench.select(&skip).ok();
+    let selected = bench.select(&format!("{skip} --json")).ok();
     assert_eq!(bench.read("m.csv"), bench.read("picks.csv"));
+    // Two rows fewer than the budget: a class falls short, and either says so.
+    assert!(merged.stderr.contains("fell short"), "{}", merged.stderr);
+    assert_eq!(json["shortfalls"], selected.json()["shortfalls"]);
+    assert!(json["shortfalls"][0]["missing"].as_f64() > Some(0.0));
 }
 
 #[test]

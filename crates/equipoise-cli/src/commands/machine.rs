@@ -76,7 +76,8 @@ struct Division {
 /// in each run.
 const SPARE: u64 = 64 << 10;
 
-/// Bytes of the host that wgpu, a device's shaders and what becomes of them take at most, on devices that were tried half as many.
+/// Bytes of the host that wgpu, a device's shaders and what becomes of them are taken to need: on a software adapter half as many were
+/// counted.
 const OF_GPU: u64 = 8 << 20;
 
 impl Machine {
@@ -108,8 +109,17 @@ impl Machine {
             None => (wish.resolve()?, None),
             Some(other) => {
                 let other = other.resolve()?;
-                // Whether it opens, before anything is planned.
-                let opened = |device: Device| device.engine(None).map(|_| device);
+                // Whether it opens and is able, before anything is planned.
+                let opened = |device: Device| {
+                    let engine = device.engine(None)?;
+                    for need in scans.needs.iter().flatten() {
+                        if let Err(error @ Error::Device { .. }) = engine.plan(need.shape) {
+                            return Err(error.into());
+                        }
+                    }
+                    drop(engine);
+                    Ok(device)
+                };
                 match wish.resolve().and_then(opened) {
                     Ok(device) => (device, Some(other)),
                     Err(failure) if failure.is_usage() => return Err(failure),
@@ -269,7 +279,7 @@ struct Ready {
     engine: Opened,
     next: Option<Box<dyn Engine>>,
     plan: Option<Plan>,
-    /// Bytes of the device that the plan takes beside the pool.
+    /// Bytes of the first engine's device that the scan which takes the most of it takes beside the pool.
     beside_pool: u64,
 }
 
@@ -300,7 +310,11 @@ impl Ready {
         // What would do for every scan.
         let mut short: Option<Error> = None;
         let mut most = 0;
+        let mut beside_pool = 0;
         for need in scans.needs.iter().flatten() {
+            if let Ok(alone) = engine.as_dyn().plan(need.shape) {
+                beside_pool = beside_pool.max(alone.bytes(Place::Device));
+            }
             let mut planned = Err(Error::Broken);
             with_fallback(engine.as_dyn(), next.as_deref(), |engine| {
                 planned = engine.plan(need.shape);
@@ -331,7 +345,6 @@ impl Ready {
         if let Some(error) = short {
             return Ok(Err(error));
         }
-        let beside_pool = largest.as_ref().map_or(0, |plan| plan.bytes(Place::Device));
         if let Some(plan) = &mut largest {
             plan.add(Place::Host, "lists and float64", division.lists);
             if let Some(pool) = division.pool {

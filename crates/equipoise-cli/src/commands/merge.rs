@@ -108,10 +108,10 @@ fn ask(
     let (names, path) = (class_names(gathered), job.deepen_out.display());
     let table = table(&deepening, &names);
     let failure = Failure::new(format!(
-        "the picks are not certain: {} lists end too soon, of {} shards in {}",
+        "the picks are not certain: {} lists end too soon, in shards {} (of {})",
         grouped(deeper.len()),
-        gathered.question.shards,
         shards.join(", "),
+        gathered.question.shards,
     ))
     .with_hint(format!(
         "scan each of these shards again with `--deepen {path}`, and name the new files to `merge`, too"

@@ -131,8 +131,13 @@ fn check(job: &Job) -> Result<()> {
         check_output(out, job.question.force, job.question.inputs())?;
     }
     if let Some(page) = &job.report {
-        let place = |path: &Path| std::path::absolute(path).ok();
-        if place(page) == place(&job.out) {
+        // Their folders are there, as outputs are checked by now.
+        let place = |path: &Path| {
+            let whole = std::path::absolute(path).ok()?;
+            let folder = whole.parent()?.canonicalize().ok()?;
+            Some(folder.join(whole.file_name()?))
+        };
+        if place(page).is_some_and(|page| Some(page) == place(&job.out)) {
             let failure = Failure::usage("the picks and the report cannot be one file").at(page);
             return Err(failure.with_hint("name another with --report"));
         }

@@ -12,7 +12,7 @@ pub mod logits;
 mod nearest;
 mod nearest_gradient;
 mod plan;
-mod rough;
+pub mod rough;
 mod row;
 mod row_keys;
 mod row_norms;

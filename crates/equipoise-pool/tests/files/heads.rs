@@ -80,6 +80,28 @@ fn other_names_types_and_a_missing_bias_are_read() {
 }
 
 #[test]
+fn class_names_of_other_programs_are_read_if_they_are_some() {
+    let folder = Folder::new();
+    for (classes, names) in [
+        (r#"[\"cat\",\"dog\"]"#, Some(["cat", "dog"])),
+        ("2", None),
+        (r#"[\"cat\"]"#, None),
+        (r#"[\"cat\",\"cat\"]"#, None),
+        (r#"[\"\",\"dog\"]"#, None),
+    ] {
+        let header = format!(
+            r#"{{"__metadata__":{{"classes":"{classes}"}},"weight":{{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}}}"#
+        );
+        let header = format!("{header:200}");
+        let length = (header.len() as u64).to_le_bytes();
+        let bytes = [&length[..], header.as_bytes(), &f32s(&[1.0, 2.0])].concat();
+        let read = HeadFile::read(&folder.write("h", bytes)).unwrap();
+        let names = names.map(|names| names.map(str::to_owned).to_vec());
+        assert_eq!(read.classes, names, "{classes}");
+    }
+}
+
+#[test]
 fn bad_heads_are_refused_in_one_line() {
     let folder = Folder::new();
     let (two, four) = (f32s(&[1.0; 2]), f32s(&[1.0; 4]));

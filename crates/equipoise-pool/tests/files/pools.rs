@@ -1,7 +1,7 @@
 //! Single files as pools.
 
 use equipoise_core::{Pool, Values};
-use equipoise_pool::{Dtype, EmbeddingPool};
+use equipoise_pool::{Dtype, EmbeddingPool, Error};
 use half::f16;
 use safetensors::Dtype as Type;
 
@@ -51,6 +51,14 @@ fn safetensors_and_npy_of_every_width_are_read() {
             assert_eq!(values(&pool), expected);
             assert_eq!(pool.notices().len(), notices, "{:?}", pool.notices());
             assert_eq!(pool.bytes(), notices as u64 * 6 * 4);
+            // Only copies take memory.
+            match (notices, EmbeddingPool::open_within(&path, Some(23))) {
+                (0, opened) => assert!(opened.is_ok()),
+                (_, Err(Error::NoRoom { needed: 24, .. })) => {
+                    assert!(EmbeddingPool::open_within(&path, Some(24)).is_ok());
+                }
+                (_, opened) => panic!("{opened:?}"),
+            }
             assert!(
                 pool.ids().are_rows()
                     && pool.manifest().is_none()

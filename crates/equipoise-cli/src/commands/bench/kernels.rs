@@ -1,6 +1,9 @@
 //! Kernels, each on one block of rows.
 
+use std::ops::Range;
+
 use equipoise::core::cpu::logits::{Columns, STRIP_ROWS, Slices};
+use equipoise::core::cpu::rough::{Integers, RoundedRows};
 use equipoise::core::engine::{ACCEPT_ALL, GradientCentres, Nearest, NearestGradient, Task};
 use equipoise::core::{Answer, Engine, Error, Head, Pool, Question, RowSet, Scorer, Values};
 use equipoise::gpu::{GpuEngine, GpuError, KernelBench, KernelVersion, tunings};
@@ -143,15 +146,10 @@ impl Setting<'_> {
         }
     }
 
-    /// `logits` alone, and the row kernels with the logits that they go over while they are in the cache.
+    /// `logits` alone, by either kind of products, and the row kernels with the logits that they go over while they are in the cache.
     fn cpu(&self, engine: &dyn Engine, thresholds: &[f32]) -> Result<Found> {
         let mut measured = Vec::new();
-        let mut add = |kernel: &str, rows: usize, work: &mut dyn FnMut() -> Result<()>| {
-            let variant = match kernel {
-                "logits" => "alone",
-                "nearest_gradient" => WITH_PRODUCTS,
-                _ => "with logits",
-            };
+        let mut add = |(kernel, variant), rows: usize, work: &mut dyn FnMut() -> Result<()>| {
             if self.wants(kernel, variant) {
                 let timing = median(self.budget, true, work)?;
                 measured.push(self.row((kernel, variant), rows, false, &timing));
@@ -163,8 +161,22 @@ impl Setting<'_> {
         let values = self.pool.chunk(0, rows)?.values;
         let (dim, stride) = (self.head.dim(), self.head.classes().next_multiple_of(16));
         let columns = Columns::new(self.head.weight(), dim, stride);
-        add("logits", rows, &mut || {
-            multiply(values, &columns, dim, stride);
+        add(("logits", "alone"), rows, &mut || {
+            by_strips(values, dim, stride, |slices: &mut Slices, strip, out| {
+                columns.multiply(values, strip, slices, out);
+            });
+            Ok(())
+        })?;
+        let integers = Integers::new(self.head.weight(), dim, stride);
+        add(("logits", "int16 alone"), rows, &mut || {
+            by_strips(
+                values,
+                dim,
+                stride,
+                |rounded: &mut RoundedRows, strip, out| {
+                    integers.multiply(values, strip, rounded, out);
+                },
+            );
             Ok(())
         })?;
         for (kernel, question) in [
@@ -174,13 +186,13 @@ impl Setting<'_> {
             ),
             ("class_candidates", Question::ClassCandidates { thresholds }),
         ] {
-            add(kernel, rows, &mut || {
+            add((kernel, "with logits"), rows, &mut || {
                 answer(&mut *scorer, rows, question).map(drop)
             })?;
         }
         drop(scorer);
         let mut scorer = engine.scorer(self.head, self.pool, Task::Nearest)?;
-        add("nearest", rows, &mut || {
+        add(("nearest", "with logits"), rows, &mut || {
             answer(&mut *scorer, rows, Question::Nearest).map(drop)
         })?;
         drop(scorer);
@@ -191,7 +203,7 @@ impl Setting<'_> {
         if lacking.is_none() && self.wants("nearest_gradient", WITH_PRODUCTS) {
             let centres = as_many_centres(self.head)?;
             let mut scorer = engine.gradient_scorer(self.head, &centres, self.pool)?;
-            add("nearest_gradient", rows, &mut || {
+            add(("nearest_gradient", WITH_PRODUCTS), rows, &mut || {
                 answer(&mut *scorer, rows, Question::NearestGradient).map(drop)
             })?;
         }
@@ -335,16 +347,20 @@ fn as_many_centres(head: &Head) -> Result<GradientCentres> {
     })
 }
 
-/// The products of `values` with the head, on all threads, strip by strip as the CPU engine makes them.
-fn multiply(values: Values<'_>, columns: &Columns, dim: usize, stride: usize) {
+/// Has `multiply` make the products of `values` with a head, on all threads, strip by strip as the CPU engine makes them.
+fn by_strips<S: Default>(
+    values: Values<'_>,
+    dim: usize,
+    stride: usize,
+    multiply: impl Fn(&mut S, Range<usize>, &mut [f32]) + Sync,
+) {
     let rows = values.len() / dim;
     let strips = (0..rows).into_par_iter().step_by(STRIP_ROWS);
     // So many share their memory.
     strips.with_max_len(8).for_each_init(
-        || (Slices::new(), vec![0.0; STRIP_ROWS * stride]),
-        |(slices, out), first| {
-            let strip = first..rows.min(first + STRIP_ROWS);
-            columns.multiply(values, strip, slices, out);
+        || (S::default(), vec![0.0; STRIP_ROWS * stride]),
+        |(scratch, out), first| {
+            multiply(scratch, first..rows.min(first + STRIP_ROWS), out);
             std::hint::black_box(out);
         },
     );

@@ -34,9 +34,12 @@ impl Setting<'_> {
             Target::Cpu(_) => "in memory",
             Target::Gpu { .. } => "streamed",
         };
+        if !names().any(|name| self.wants(&name, variant)) {
+            return Ok(Some(Found::default()));
+        }
         let matrices = match self.target {
             Target::Cpu(_) => false,
-            Target::Gpu { engine, .. } => self.by_matrices(engine)?,
+            Target::Gpu { engine, .. } => self.by_matrices(engine),
         };
         let engine = self.target.engine();
         self.selections((engine, matrices), &STRATEGIES, variant)
@@ -77,7 +80,7 @@ impl Setting<'_> {
             let choice = LogitsChoice::Named(name.into());
             let engine = GpuEngine::with_variants(Gpu::clone(gpu), &choice, rows)?;
             let streamed = || {
-                let of_variant = (&engine as &dyn Engine, self.by_matrices(&engine)?);
+                let of_variant = (&engine as &dyn Engine, self.by_matrices(&engine));
                 let variant = format!("streamed {name}");
                 self.selections(of_variant, &[&Base], &variant).map(Some)
             };
@@ -95,10 +98,14 @@ impl Setting<'_> {
         Ok(Some(found))
     }
 
-    /// Whether matrix cores multiply in the engine's scans.
-    fn by_matrices(&self, engine: &GpuEngine) -> Result<bool> {
-        let shape = ScanShape::of(self.head, self.pool, Task::Boundaries)?;
-        Ok(engine.by_matrices(self.head, shape)?)
+    /// Whether matrix cores multiply in the engine's scans. Where that cannot be told, selections say why.
+    fn by_matrices(&self, engine: &GpuEngine) -> bool {
+        let shape = ScanShape::of(self.head, self.pool, Task::Boundaries);
+        shape.is_ok_and(|shape| {
+            engine
+                .by_matrices(self.head, shape)
+                .is_ok_and(|matrices| matrices)
+        })
     }
 
     /// From the device's memory; `None` where the pool does not fit there.
@@ -116,7 +123,7 @@ impl Setting<'_> {
         }
         match ResidentPool::new(engine, self.pool, &|_| {}) {
             Ok(resident) => {
-                let matrices = self.by_matrices(engine)?;
+                let matrices = self.by_matrices(engine);
                 self.selections((&resident, matrices), strategies, variant)
                     .map(Some)
             }

@@ -19,9 +19,10 @@ use crate::vectorised::vectorised;
 // Of both products, the same columns are written, and the same slices fetched.
 const _: () = assert!(LANES == logits::TOGETHER && SLICE == cpu::tile::SLICE);
 
-/// A head's weights, rounded, as products read them.
+/// A head's weights, rounded to 16-bit integers, as products read them. Their bounds are the engine's own affair: see
+/// `docs/exactness.md`, section 1.
 #[derive(Debug, Clone)]
-pub(crate) struct Integers {
+pub struct Integers {
     dim: usize,
     stride: usize,
     /// Columns of a line that are written: those of all classes, and zeros up to whole vectors.
@@ -37,7 +38,10 @@ pub(crate) struct Integers {
 
 impl Integers {
     /// Of `weight`, (classes, dim), for lines of `stride` numbers, a multiple of 8.
-    pub(crate) fn new(weight: &[f32], dim: usize, stride: usize) -> Self {
+    ///
+    /// # Panics
+    /// Where `stride` is no such multiple.
+    pub fn new(weight: &[f32], dim: usize, stride: usize) -> Self {
         assert!(stride.is_multiple_of(LANES));
         let classes = (weight.len() / dim).next_multiple_of(WIDTH);
         let slices = dim.div_ceil(SLICE);
@@ -110,8 +114,11 @@ impl Integers {
     /// Writes the products of the rows `rows` of `values`, (_, dim), at most [`STRIP_ROWS`] of them, to `out`,
     /// (rows, stride): the columns of all classes, and zeros up to a multiple of 8. `strip` is scratch memory, and tells what was
     /// found of each row.
+    ///
+    /// # Panics
+    /// Where there are more rows, or `out` is too short.
     #[inline(always)]
-    pub(crate) fn multiply(
+    pub fn multiply(
         &self,
         values: Values<'_>,
         rows: Range<usize>,

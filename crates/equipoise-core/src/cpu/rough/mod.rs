@@ -6,3 +6,6 @@ pub(super) mod refine;
 pub(super) mod rounding;
 mod tile;
 pub(super) mod trial;
+
+pub use integers::Integers;
+pub use rounding::RoundedRows;

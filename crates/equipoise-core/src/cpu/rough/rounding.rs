@@ -44,7 +44,7 @@ impl Rounded {
 
 /// A strip's rows, rounded: scratch memory.
 #[derive(Debug, Default)]
-pub(crate) struct RoundedRows {
+pub struct RoundedRows {
     pub(super) lines: Vec<Line>,
     /// Of each row, what its slice's integers are multiplied by.
     pub(super) scales: Vec<f32>,
