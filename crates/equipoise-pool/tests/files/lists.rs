@@ -245,8 +245,8 @@ fn quotas_go_by_name_or_number() {
         ("klass,quota\n0,1\n", "no column `class`"),
         ("class,quota\n0,many\n", "line 2: quota `many`"),
         ("class,quota\n0,-1\n", "line 2: quota `-1`"),
-        ("class,weight\n0,-1\n", "line 2: quota `-1`"),
-        ("class,weight\n0,inf\n", "line 2: quota `inf`"),
+        ("class,weight\n0,-1\n", "line 2: weight `-1`"),
+        ("class,weight\n0,inf\n", "line 2: weight `inf`"),
         ("class,quota\n3,1\n", "line 2: label `3`"),
         (
             "class,quota\n0,1\n0,2\n",
