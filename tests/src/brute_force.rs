@@ -1,6 +1,7 @@
 //! The picks that [`definition`] asks for: every score of every row, sorted.
 
 use equipoise_core::definition::{self, RowScore};
+use equipoise_core::quota;
 use equipoise_core::random::{Philox, Purpose};
 use equipoise_core::{Constraints, Head, Pick, RowSet};
 
@@ -12,6 +13,16 @@ pub struct Serving {
     pub quotas: Vec<usize>,
     /// In which order classes are served.
     pub order: Vec<usize>,
+}
+
+impl Serving {
+    /// Uniform quotas, classes by id.
+    pub fn uniform(budget: usize, classes: usize) -> Self {
+        Self {
+            quotas: quota::uniform(budget, classes),
+            order: (0..classes).collect(),
+        }
+    }
 }
 
 /// BASE: class by class the smallest scores among the rows not taken yet; ties to the lowest row.

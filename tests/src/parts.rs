@@ -298,7 +298,7 @@ impl Scorer for OverconfidentScorer<'_> {
 pub enum Failure {
     /// It is out of memory with more rows than this.
     Memory(usize),
-    /// So it is when a block of more rows than this is collected.
+    /// So it is when a block is collected with more rows than this in flight.
     MemoryLate(usize),
     /// It cannot do it at all, and says so when it is planned.
     Unable,
@@ -425,7 +425,8 @@ impl Scorer for FailingScorer<'_> {
     }
 
     fn collect(&mut self, answer: &mut Answer) -> Result<()> {
-        let rows = self.flying.pop_front().unwrap_or(0);
+        let rows = self.flying.iter().sum();
+        self.flying.pop_front();
         self.check(rows, true)?;
         self.scorer.collect(answer)
     }

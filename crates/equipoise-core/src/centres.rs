@@ -181,7 +181,7 @@ impl<'a> Centres<'a> {
     /// Bytes that it takes for `rows` rows of `dim` numbers, [`Centres::widest`] and its rows included: where bounds are equal they
     /// may be all.
     pub(crate) fn bytes(rows: usize, dim: usize) -> u64 {
-        let looked_for = (2 * size_of::<f64>()).max(size_of::<f64>() + size_of::<Far>());
+        let looked_for = size_of::<f64>() + size_of::<Far>();
         let each = size_of::<Found>() + size_of::<f64>() + looked_for;
         // The centres of a pass, and what an engine makes of them.
         rows as u64 * each as u64 + (TOGETHER * dim * 4) as u64
@@ -270,14 +270,14 @@ impl<'a> Centres<'a> {
         });
         let bounds: Vec<f64> = bounds.collect();
         let level = -nth_smallest(bounds.iter().map(|bound| -bound), count);
-        let is_row = |bound: f64| bound > f64::NEG_INFINITY;
         let above = bounds.iter().filter(|bound| **bound > level).count();
-        let high = bounds
-            .iter()
-            .filter(|bound| **bound >= floor && is_row(**bound));
-        let mut far = Vec::with_capacity(count.max(above).max(high.count()).min(bounds.len()));
+        let high = bounds.iter().filter(|bound| **bound >= level.min(floor));
+        let mut far = Vec::with_capacity(high.count());
         let (mut ties, mut rest) = (count.saturating_sub(above), f64::NEG_INFINITY);
-        for (row, square) in bounds.into_iter().enumerate().filter(|(_, b)| is_row(*b)) {
+        for (row, square) in bounds.into_iter().enumerate() {
+            if square == f64::NEG_INFINITY {
+                continue;
+            }
             let tie = square == level && ties > 0;
             ties -= usize::from(tie);
             match tie || square > level || square >= floor {

@@ -28,17 +28,14 @@ impl Engine for WithFallback<'_> {
     /// What the first takes, and what the next one would take beyond that: it begins when the first has gone. Where one is not able
     /// to do it at all, the other's plan.
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
-        let is_unable = |engine: &dyn Engine| {
-            let plan = engine.plan(shape);
-            matches!(plan, Err(Error::Device { .. } | Error::OutOfMemory { .. }))
+        let (mut plan, next) = match (self.first.plan(shape), self.next.plan(shape)) {
+            (Err(Error::Device { .. } | Error::OutOfMemory { .. }), next) => return next,
+            (first, Err(Error::Device { .. } | Error::OutOfMemory { .. })) => return first,
+            (first, next) => {
+                let mut plans = all([first, next])?;
+                (plans.swap_remove(0), plans.swap_remove(0))
+            }
         };
-        match (is_unable(self.first), is_unable(self.next)) {
-            (true, _) => return self.next.plan(shape),
-            (false, true) => return self.first.plan(shape),
-            (false, false) => {}
-        }
-        let mut plans = plans(&[self.first, self.next], shape)?;
-        let (next, mut plan) = (plans.swap_remove(1), plans.swap_remove(0));
         for place in [Place::Host, Place::Device] {
             let more = next.bytes(place).saturating_sub(plan.bytes(place));
             let what = format!("more, should {} go on", self.next.name());
@@ -94,20 +91,20 @@ impl Engine for Several {
     }
 
     fn plan(&self, shape: ScanShape) -> Result<MemoryPlan> {
-        let mut all = MemoryPlan::default();
-        let engines: Vec<&dyn Engine> = self.engines.iter().map(|engine| &**engine).collect();
-        for (engine, plan) in engines.iter().zip(plans(&engines, shape)?) {
-            all.rows = all.rows.max(plan.rows);
-            all.depth += plan.depth;
+        let mut whole = MemoryPlan::default();
+        let plans = self.engines.iter().map(|engine| engine.plan(shape));
+        for (engine, plan) in self.engines.iter().zip(all(plans)?) {
+            whole.rows = whole.rows.max(plan.rows);
+            whole.depth += plan.depth;
             for part in plan.parts {
-                all.add(
+                whole.add(
                     part.place,
                     format!("{}: {}", engine.name(), part.what),
                     part.bytes,
                 );
             }
         }
-        Ok(all)
+        Ok(whole)
     }
 
     fn scorer<'a>(
@@ -131,15 +128,15 @@ impl Engine for Several {
     }
 }
 
-/// The plans of all engines.
+/// All of some engines' plans.
 ///
 /// # Errors
 /// Where budgets are too small, that of the engine that needs most: what is named works for all.
-fn plans(engines: &[&dyn Engine], shape: ScanShape) -> Result<Vec<MemoryPlan>> {
-    let mut made = Vec::with_capacity(engines.len());
+fn all(plans: impl IntoIterator<Item = Result<MemoryPlan>>) -> Result<Vec<MemoryPlan>> {
+    let mut made = Vec::new();
     let mut short: Option<(u64, Error)> = None;
-    for engine in engines {
-        match engine.plan(shape) {
+    for plan in plans {
+        match plan {
             Ok(plan) => made.push(plan),
             Err(error @ Error::MemoryBudget { needed, .. }) => {
                 if short.as_ref().is_none_or(|(most, _)| needed > *most) {

@@ -93,8 +93,8 @@ impl GpuEngine {
             slice: head.classes(),
             most: LogitBound::ANY,
         };
-        let fitting = self.kernels.logits.fitting(request).into_iter();
-        let made = fitting.filter(|(_, path)| path.is_ok());
+        let paths = self.kernels.logits.compiled_for(request).into_iter();
+        let made = paths.filter(|(_, path)| path.is_ok());
         made.map(|(name, _)| name).collect()
     }
 
@@ -233,10 +233,7 @@ impl GpuEngine {
         on_device: Option<OnDevice<'a>>,
     ) -> equipoise_core::Result<Box<dyn Scorer + 'a>> {
         let shape = ScanShape::of(head, pool, task)?;
-        let storage = match shape.width {
-            2 => Storage::F16,
-            _ => Storage::F32,
-        };
+        let storage = Storage::of_width(shape.width);
         let made = self.planned(shape).and_then(|plan| {
             let path = self.path(head, storage, &plan)?;
             let buffers = HeadBuffers::new(&self.context, head, &plan, &path, task)?;

@@ -141,12 +141,7 @@ impl HeadFile {
             // Another program's: what may be class names is taken for them, what else is in its metadata is not ours.
             let names = metadata.get("classes");
             let names = names.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
-            let different: fn(&Vec<String>) -> bool = |names| {
-                let all: HashSet<&String> = names.iter().collect();
-                all.len() == names.len() && names.iter().all(|name| !name.is_empty())
-            };
-            let names = names.filter(|names| names.len() == self.head.classes());
-            self.classes = names.filter(different);
+            self.classes = names.filter(|names| are_names(names, self.head.classes()));
             return Ok(());
         };
         let version = version.parse().map_err(|_| {
@@ -218,6 +213,12 @@ impl HeadFile {
         bytes.extend(values.flat_map(|value| value.to_le_bytes()));
         OutputFile::write_all_to(path, force, &bytes)
     }
+}
+
+/// Whether these can name so many classes: different ones, none of them empty.
+fn are_names(names: &[String], classes: usize) -> bool {
+    let different: HashSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
+    names.len() == classes && different.len() == classes
 }
 
 /// The prefix under which the file has a weight.

@@ -3,7 +3,6 @@
 use equipoise_core::combined::{Several, WithFallback};
 use equipoise_core::engine::Task;
 use equipoise_core::memory::ScanShape;
-use equipoise_core::quota;
 use equipoise_core::strategies::{Base, Entropy, Mase};
 use equipoise_core::{CpuEngine, Engine, Error, Request, Selection, Strategy};
 use equipoise_tests::brute_force::{self, Serving};
@@ -28,10 +27,7 @@ fn survives(engine: &dyn Engine, failure: Failure, fallback: Option<&dyn Engine>
         head: Some(&case.head),
         ..Request::new(&pool, &case.available, 200)
     };
-    let serving = Serving {
-        quotas: quota::uniform(200, 12),
-        order: (0..12).collect(),
-    };
+    let serving = Serving::uniform(200, 12);
     let expected = brute_force::base(&case.rows, &case.head, &case.available, 200, &serving);
     let failing = Failing {
         engine,
@@ -175,7 +171,8 @@ fn a_device_fails_with_blocks_in_flight() {
         for rows in [1, 100, 700, 1200] {
             let selection = survives(&queued, Failure::Memory(rows), None);
             assert_eq!(selection.fallbacks, [""; 0]);
-            survives(&queued, Failure::MemoryLate(rows), None);
+            // As many rows as there may be blocks in flight.
+            survives(&queued, Failure::MemoryLate(rows.max(depth)), None);
         }
         for after in 0..6 {
             survives(&queued, Failure::Lost(after), Some(&*cpu));

@@ -262,10 +262,7 @@ fn others_are_picked(engine: &dyn Engine, kinds: &[Kind]) {
             nonfinite: Nonfinite::Skip,
             ..Request::new(&pool, &case.available, 70)
         };
-        let serving = Serving {
-            quotas: quota::uniform(70, case.head.classes()),
-            order: (0..case.head.classes()).collect(),
-        };
+        let serving = Serving::uniform(70, case.head.classes());
         let base = brute_force::base(&case.rows, &case.head, &finite, 70, &serving);
         let mase = brute_force::per_row(RowScore::Mase, &case.rows, &case.head, &finite, 70);
         for (strategy, expected) in [(&Base as &dyn Strategy, &base), (&Mase, &mase)] {
@@ -303,11 +300,7 @@ fn many_classes_equal_the_definition() {
             };
             let case = shape.case();
             let pool = case.pool();
-            let classes = case.head.classes();
-            let serving = Serving {
-                quotas: quota::uniform(400, classes),
-                order: (0..classes).collect(),
-            };
+            let serving = Serving::uniform(400, case.head.classes());
             let expected =
                 brute_force::base(&case.rows, &case.head, &case.available, 400, &serving);
             let request = Request {
@@ -340,11 +333,7 @@ fn wide_embeddings_equal_the_definition() {
                 head: Some(&case.head),
                 ..Request::new(&pool, &case.available, 90)
             };
-            let classes = case.head.classes();
-            let serving = Serving {
-                quotas: quota::uniform(90, classes),
-                order: (0..classes).collect(),
-            };
+            let serving = Serving::uniform(90, case.head.classes());
             let base = brute_force::base(&case.rows, &case.head, &case.available, 90, &serving);
             let mase =
                 brute_force::per_row(RowScore::Mase, &case.rows, &case.head, &case.available, 90);
@@ -425,10 +414,7 @@ fn stretches_without_available_rows_are_not_read() {
         progress: &count,
         ..Request::new(&pool, &available, 60)
     };
-    let serving = Serving {
-        quotas: quota::uniform(60, 5),
-        order: (0..5).collect(),
-    };
+    let serving = Serving::uniform(60, 5);
     let expected = brute_force::base(&case.rows, &case.head, &available, 60, &serving);
     assert_eq!(Base.select(&*engine, &request).unwrap().picks, expected);
     // From 700 to 1600, and from 9000 to 9300.

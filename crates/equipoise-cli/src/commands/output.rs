@@ -30,6 +30,16 @@ pub(crate) fn rows_of<S: Serializer>(rows: &RowSet, serializer: S) -> Result<S::
     serializer.collect_seq(rows.iter())
 }
 
+/// Whether two outputs, whose folders are there, are one file.
+pub(crate) fn is_one_file(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let whole = std::path::absolute(path).ok()?;
+        let folder = fs::canonicalize(whole.parent()?).ok()?;
+        Some(folder.join(whole.file_name()?))
+    };
+    place(one).is_some_and(|one| Some(one) == place(other))
+}
+
 /// Fails where `out` is one of the `inputs`.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! `select`: picks the rows that are worth a label.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use equipoise::core::strategies::MEMORY;
@@ -14,7 +14,7 @@ use super::explain::{self, Explained};
 use super::input::Input;
 use super::machine::{Machine, Scans};
 use super::memory_plan::Plan;
-use super::output::{check_output, rows_of};
+use super::output::{check_output, is_one_file, rows_of};
 use super::question::{Files, Question};
 use super::strategy_options::Options;
 use crate::allocator;
@@ -130,17 +130,11 @@ fn check(job: &Job) -> Result<()> {
     for out in std::iter::once(&job.out).chain(&job.report) {
         check_output(out, job.question.force, job.question.inputs())?;
     }
-    if let Some(page) = &job.report {
-        // Their folders are there, as outputs are checked by now.
-        let place = |path: &Path| {
-            let whole = std::path::absolute(path).ok()?;
-            let folder = whole.parent()?.canonicalize().ok()?;
-            Some(folder.join(whole.file_name()?))
-        };
-        if place(page).is_some_and(|page| Some(page) == place(&job.out)) {
-            let failure = Failure::usage("the picks and the report cannot be one file").at(page);
-            return Err(failure.with_hint("name another with --report"));
-        }
+    if let Some(page) = &job.report
+        && is_one_file(page, &job.out)
+    {
+        let failure = Failure::usage("the picks and the report cannot be one file").at(page);
+        return Err(failure.with_hint("name another with --report"));
     }
     Ok(())
 }

@@ -200,7 +200,7 @@ impl<'a> KernelBench<'a> {
 
     /// The variants of `logits` that nothing keeps from the block.
     fn paths(&self) -> Vec<(&'static str, Result<Path, GpuError>)> {
-        self.engine.kernels.logits.fitting(Request {
+        self.engine.kernels.logits.compiled_for(Request {
             head: self.head,
             storage: self.storage,
             rows: self.block.rows as usize,

@@ -23,6 +23,7 @@ pub use stream::{Encoded, Stream};
 
 use crate::digest::hex;
 use crate::labels;
+use crate::output::folder_of;
 use crate::{Error, Result};
 use place::{Place, Tars};
 
@@ -237,11 +238,7 @@ impl Source {
 
 /// The images of a file that is no image itself.
 fn one_file(path: &Path, root: Option<&Path>, tars: &mut Tars) -> Result<Vec<Listed>> {
-    let beside = path
-        .parent()
-        .filter(|beside| !beside.as_os_str().is_empty());
-    let beside = beside.unwrap_or(Path::new("."));
-    let root = root.unwrap_or(beside);
+    let root = root.unwrap_or(folder_of(path));
     let name = path.to_string_lossy().to_ascii_lowercase();
     match name.rsplit('.').next() {
         Some("tar") => tars.list(path, None),

@@ -100,12 +100,9 @@ impl Setting<'_> {
 
     /// Whether matrix cores multiply in the engine's scans. Where that cannot be told, selections say why.
     fn by_matrices(&self, engine: &GpuEngine) -> bool {
-        let shape = ScanShape::of(self.head, self.pool, Task::Boundaries);
-        shape.is_ok_and(|shape| {
-            engine
-                .by_matrices(self.head, shape)
-                .is_ok_and(|matrices| matrices)
-        })
+        let shape = ScanShape::of(self.head, self.pool, Task::Boundaries).ok();
+        let told = shape.and_then(|shape| engine.by_matrices(self.head, shape).ok());
+        told.unwrap_or(false)
     }
 
     /// From the device's memory; `None` where the pool does not fit there.

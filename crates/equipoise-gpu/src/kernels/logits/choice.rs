@@ -164,13 +164,13 @@ impl Logits {
     /// Every variant that can serve `request`, timed. One that does not compile here, or fails its trial, is none;
     /// if the first does not, that shows when it is used.
     pub(super) fn measured(&self, request: Request<'_>) -> Result<Vec<Measured>, GpuError> {
-        let made = self.fitting(request).into_iter();
+        let made = self.compiled_for(request).into_iter();
         let paths: Vec<Path> = made.filter_map(|(_, path)| path.ok()).collect();
         measure(&self.context, &paths, request)
     }
 
     /// Every variant that should serve `request`, by name: compiled, or why it is not, which a trial that it fails is, too.
-    pub(crate) fn fitting(
+    pub(crate) fn compiled_for(
         &self,
         request: Request<'_>,
     ) -> Vec<(&'static str, Result<Path, GpuError>)> {

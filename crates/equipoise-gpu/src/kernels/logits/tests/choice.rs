@@ -140,7 +140,7 @@ fn a_variant_that_does_not_compile_is_told_and_not_taken() {
     let (logits, head) = (boasting(Cache::none()), head(3, 8, 1.0));
     let broken = |(name, path): (&'static str, Result<_, GpuError>)| path.is_err().then_some(name);
     let broken: Vec<_> = logits
-        .fitting(request(&head))
+        .compiled_for(request(&head))
         .into_iter()
         .filter_map(broken)
         .collect();
